@@ -1,0 +1,67 @@
+"""The domain's words. Imports the standard library only, does no I/O, knows no protocol."""
+
+from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, QuarantineReason, RawFrame
+from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
+from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
+from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
+from gateway.model.people import Consent, ConsentState, Device, DeviceKind, Person
+from gateway.model.reading import (
+    Absent,
+    Bound,
+    BoundKind,
+    Context,
+    Meal,
+    Provenance,
+    Reading,
+    SourceKind,
+    StoredReading,
+    TimeQuality,
+)
+from gateway.model.summary import GlucoseDay, GlucosePeriod, WeightDay, WeightTrend
+from gateway.model.units import MG_DL_PER_MMOL_L, Unit, convert
+
+__all__ = [
+    "CATALOGUE",
+    "MG_DL_PER_MMOL_L",
+    "Absent",
+    "AuditEvent",
+    "AuditKind",
+    "Batch",
+    "Bound",
+    "BoundKind",
+    "Checkpoint",
+    "CommitReceipt",
+    "Consent",
+    "ConsentState",
+    "Context",
+    "DataType",
+    "Departure",
+    "DepartureDraft",
+    "DepartureState",
+    "DestinationId",
+    "Device",
+    "DeviceId",
+    "DeviceKind",
+    "GlucoseDay",
+    "GlucosePeriod",
+    "Meal",
+    "Metric",
+    "MetricInfo",
+    "OutboxId",
+    "Person",
+    "PersonId",
+    "Provenance",
+    "QuarantineReason",
+    "Quarantined",
+    "RawFrame",
+    "Reading",
+    "ReadingKey",
+    "SourceKind",
+    "StoredReading",
+    "TimeQuality",
+    "Unit",
+    "WeightDay",
+    "WeightTrend",
+    "convert",
+    "is_identifier",
+]

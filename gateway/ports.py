@@ -1,0 +1,309 @@
+"""What the inside needs from the outside. An adapter implements one of these and knows nothing of the others.
+
+All instants are aware and UTC. Every method may raise `StoreUnavailable` where it touches the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from gateway.model import (
+    AuditEvent,
+    Batch,
+    Checkpoint,
+    CommitReceipt,
+    Consent,
+    DataType,
+    Departure,
+    DepartureDraft,
+    DepartureState,
+    DestinationId,
+    Device,
+    DeviceId,
+    GlucoseDay,
+    Metric,
+    OutboxId,
+    Person,
+    PersonId,
+    Quarantined,
+    RawFrame,
+    StoredReading,
+    WeightDay,
+)
+
+__all__ = [
+    "Clock",
+    "DeviceSighting",
+    "DirtyDay",
+    "HealthSpace",
+    "Intake",
+    "ReadingStore",
+    "Registry",
+    "Source",
+]
+
+
+class Clock(Protocol):
+    """Time, injected."""
+
+    def now(self) -> datetime:
+        """Current instant, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSighting:
+    """What a source learned about a device beside its readings. None means "nothing new".
+
+    A sighting of an unknown `device_id` creates a device of kind `unknown` without an owner.
+    """
+
+    device_id: DeviceId
+    heard_at: datetime
+    manufacturer: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+    system_id: str | None = None
+    battery_percent: int | None = None
+
+
+class Intake(Protocol):
+    """What a source hands readings to."""
+
+    async def submit(self, batch: Batch) -> CommitReceipt:
+        """Make `batch` durable; idempotent. Only after this returns may the sender be told "received".
+
+        Waits while the store is busy: that is the back-pressure. Raises StoreUnavailable: acknowledge nothing.
+        """
+        ...
+
+    async def checkpoint(self, device_id: DeviceId, name: str) -> Checkpoint | None:
+        """The last durable checkpoint of that name, or None."""
+        ...
+
+    async def sighted(self, sighting: DeviceSighting) -> None:
+        """Record that a device was heard and what it said about itself."""
+        ...
+
+
+class Source(Protocol):
+    """Something that readings come from. Runs until cancelled; never raises for one bad device or payload."""
+
+    @property
+    def name(self) -> str:
+        """For logs and task names."""
+        ...
+
+    async def run(self, intake: Intake) -> None:
+        """Collect for ever, handing everything to `intake`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirtyDay:
+    """A local day whose figures are out of date. `version` grows with every further change of that day."""
+
+    person_id: PersonId
+    metric: Metric
+    local_day: date
+    version: int
+
+
+class ReadingStore(Protocol):
+    """Readings, their raw payloads, checkpoints and day figures."""
+
+    async def commit(self, batch: Batch) -> CommitReceipt:
+        """Durable (fsync) when it returns; concurrent calls share one fsync; all of the batch or nothing.
+
+        Any number of repetitions in any order gives the same store. The same key with other content is a correction:
+        the version received last is current (equal times: the larger content digest), earlier versions are kept.
+        Device ids that are not registered are created without an owner.
+        """
+        ...
+
+    async def checkpoint(self, device_id: DeviceId, name: str) -> Checkpoint | None:
+        """The last committed checkpoint of that name, or None."""
+        ...
+
+    async def readings(
+        self,
+        *,
+        person_id: PersonId | None = None,
+        device_id: DeviceId | None = None,
+        metrics: Collection[Metric] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> list[StoredReading]:
+        """Current readings with start <= effective_at < end, ordered by effective_at; None means "any"."""
+        ...
+
+    def export(
+        self, *, person_id: PersonId | None = None, metrics: Collection[Metric] | None = None, chunk: int = 1000
+    ) -> AsyncIterator[list[StoredReading]]:
+        """Everything, oldest first, in chunks of bounded memory, from one consistent snapshot of row ids."""
+        ...
+
+    async def latest(self, person_id: PersonId | None = None) -> list[StoredReading]:
+        """The newest reading of each (person, device, metric) by effective_at."""
+        ...
+
+    async def raw(self, raw_id: int) -> RawFrame | None:
+        """The payload that a reading was decoded from, while it is kept."""
+        ...
+
+    async def quarantined(self, *, limit: int = 100) -> list[Quarantined]:
+        """Payloads set aside, newest first."""
+        ...
+
+    async def dirty_days(self, *, limit: int = 200) -> list[DirtyDay]:
+        """Days whose figures must be computed again, oldest change first (attributed readings only)."""
+        ...
+
+    async def save_glucose_day(self, day: GlucoseDay, dirty: DirtyDay | None = None) -> None:
+        """Replace the figures of that day; clears `dirty` unless the day changed again meanwhile."""
+        ...
+
+    async def save_weight_day(
+        self, person_id: PersonId, local_day: date, day: WeightDay | None, dirty: DirtyDay | None = None
+    ) -> None:
+        """Replace (None: remove) the weigh-in that counts for that day; clears `dirty` likewise."""
+        ...
+
+    async def clear_dirty(self, dirty: DirtyDay) -> None:
+        """Forget `dirty` unless the day changed again: for metrics without day figures."""
+        ...
+
+    async def glucose_days(self, person_id: PersonId, first: date, last: date) -> list[GlucoseDay]:
+        """Stored days in first..last inclusive, ascending; days without readings are left out."""
+        ...
+
+    async def weight_days(self, person_id: PersonId, first: date, last: date) -> list[WeightDay]:
+        """Stored days in first..last inclusive, ascending."""
+        ...
+
+
+class Registry(Protocol):
+    """People, devices, consents, the outbox and the audit trail."""
+
+    async def declare(self, people: Sequence[Person], devices: Sequence[Device]) -> None:
+        """Make the configured people and devices known; a device given an owner attributes its waiting readings."""
+        ...
+
+    async def people(self) -> list[Person]:
+        """Everybody, by id."""
+        ...
+
+    async def devices(self) -> list[Device]:
+        """Every device, known or only heard, by id."""
+        ...
+
+    async def sighted(self, sighting: DeviceSighting) -> None:
+        """Merge what was learned about a device."""
+        ...
+
+    async def grant(self, consent: Consent) -> None:
+        """Record a consent (replacing the one for the same person, type, destination) and audit it."""
+        ...
+
+    async def withdraw(
+        self, person_id: PersonId, data_type: DataType, destination_id: DestinationId, at: datetime
+    ) -> int:
+        """Withdraw, audit, cancel what is still pending; returns how many rows were cancelled."""
+        ...
+
+    async def consents(self, person_id: PersonId | None = None) -> list[Consent]:
+        """Every consent record, current or not."""
+        ...
+
+    async def unplanned(self, *, limit: int = 500) -> list[StoredReading]:
+        """Attributed readings of which nobody has yet decided whether they should leave, oldest first."""
+        ...
+
+    async def plan(self, drafts: Sequence[DepartureDraft], planned: Sequence[int], at: datetime) -> int:
+        """In one transaction: put new drafts into the outbox (same destination and identity: nothing happens) and mark
+        the readings with row ids `planned` as decided. Returns how many rows are new."""
+        ...
+
+    async def lease(
+        self, destination_id: DestinationId, at: datetime, *, lease_s: float, limit: int = 1
+    ) -> list[Departure]:
+        """Take due rows (pending; unknown to be read back, with state UNKNOWN in the answer) for `lease_s` seconds.
+
+        The consent of each row is checked in the same transaction: a row without an active consent, or whose
+        effective_at lies before `covers_from`, becomes cancelled with an audit event `refused` and is not returned.
+        A lease that ran out makes its row unknown.
+        """
+        ...
+
+    async def consent_allows(self, departure: Departure, at: datetime) -> bool:
+        """Asked again immediately before the socket write."""
+        ...
+
+    async def settle(
+        self,
+        outbox_id: OutboxId,
+        state: DepartureState,
+        at: datetime,
+        *,
+        reason: str | None = None,
+        remote_id: str | None = None,
+        not_before: datetime | None = None,
+    ) -> None:
+        """End a lease: done, rejected, unknown, cancelled or pending again; audited in the same transaction."""
+        ...
+
+    async def departures(
+        self, *, person_id: PersonId | None = None, state: DepartureState | None = None, limit: int = 100
+    ) -> list[Departure]:
+        """Outbox rows, newest first."""
+        ...
+
+    async def departure_counts(self, destination_id: DestinationId | None = None) -> dict[DepartureState, int]:
+        """How many rows are in each state."""
+        ...
+
+    async def audit(self, *, person_id: PersonId | None = None, limit: int = 100) -> list[AuditEvent]:
+        """The audit trail, newest first."""
+        ...
+
+    async def verify_audit(self) -> int | None:
+        """None when the hash chain holds; else the number of the first event that does not fit."""
+        ...
+
+
+class HealthSpace(Protocol):
+    """A destination that keeps a person's health data."""
+
+    @property
+    def destination_id(self) -> DestinationId:
+        """Which destination this is."""
+        ...
+
+    async def deliver(self, departure: Departure) -> str:
+        """Send the resource; returns what the space calls it.
+
+        Raises:
+            RateLimited, TransientError: certainly not applied, try later.
+            Rejected: certainly not applied, never try again.
+            OutcomeUnknown: may have been applied.
+            ReauthNeeded, ConsentWithdrawn, AccountMismatch: certainly not applied; stop the account or person.
+        """
+        ...
+
+    async def find(self, departure: Departure) -> str | None:
+        """Look whether the space already holds what `departure` states; its name there, or None. Same errors."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
