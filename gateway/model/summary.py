@@ -60,7 +60,7 @@ class GlucosePeriod:
         count: cleaned readings.
         sensor_active_percent: slots with a reading / slots of the window x 100; the window ends with the last day, or
             now when that day is not over. None without any slot.
-        mean_mg_dl, sd_mg_dl, cv_percent: None where there are too few readings (1; 2; 2).
+        mean_mg_dl, sd_mg_dl, cv_percent: None where there are too few readings (1; 30; 30).
         gmi_percent: Glucose Management Indicator; None unless `is_sufficient`.
         very_low_percent .. very_high_percent: the five disjoint ranges; None without readings.
         is_sufficient: at least 14 days and at least 70 % sensor-active.
