@@ -87,6 +87,15 @@ class WebSettings(_Section):
     allowed_hosts: tuple[str, ...] = Field(
         default=("localhost", "127.0.0.1", "[::1]"), description="Names in the Host header that are answered."
     )
+    access_code_file: Path | None = Field(
+        default=None, description="File with the code that visitors must give; needed when other machines may visit."
+    )
+
+    @model_validator(mode="after")
+    def _code_unless_local(self) -> Self:
+        if self.enabled and self.host not in _LOCAL_HOSTS and self.access_code_file is None:
+            raise ValueError(f"host {self.host!r} shows health data to other machines: give access_code_file too")
+        return self
 
 
 class MqttSettings(_Section):

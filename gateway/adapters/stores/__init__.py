@@ -1,1 +1,3 @@
-"""stores."""
+"""Stores: where readings become durable."""
+
+__all__: list[str] = []

@@ -1,0 +1,291 @@
+"""Carries out a procedure over one connection.
+
+The callbacks of the radio only put octets into a bounded box and never raise. Everything else happens in the task that
+owns the connection: requests in their order, each under a time limit; records durable before the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import structlog
+from bleak import BleakClient
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.exc import BleakCharacteristicNotFoundError, BleakError, BleakGATTProtocolError
+
+from gateway.adapters.sources.bluetooth.material import Material
+from gateway.devices.drivers import short_uuid
+from gateway.devices.procedures import (
+    ATT_NOT_FOUND,
+    Close,
+    Keep,
+    Outcome,
+    Patience,
+    Procedure,
+    Read,
+    Request,
+    Subscribe,
+    Write,
+    merged,
+)
+from gateway.errors import StoreUnavailable
+from gateway.ports import Clock, Intake
+from gateway.settings import BluetoothSettings
+
+__all__ = ["RADIO_ERRORS", "LinkSession", "Mailbox"]
+
+RADIO_ERRORS: Final = (BleakError, OSError, EOFError, TimeoutError)
+"""What bleak lets through when the radio, the bus to it or the link fails."""
+
+_WANTS_BOND: Final = frozenset({0x05, 0x0C, 0x0F})
+_BOX_SIZE: Final = 8192
+_AT_ONCE: Final = 256
+_FIRST_PAUSE_S: Final = 0.5
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class _LinkEnded(Exception):
+    """The link is gone or cannot be used any more."""
+
+
+class _PairingNeeded(Exception):
+    """The device refuses us without a bond, and a bond could not be made."""
+
+
+class Mailbox:
+    """Notifications waiting for the task of the connection; bounded, and never raises.
+
+    Attributes:
+        received: how many notifications have come.
+        is_lost: the link is gone.
+        has_overflowed: something was dropped: the contact must end, the device still has its records.
+    """
+
+    def __init__(self, size: int = _BOX_SIZE) -> None:
+        self._size = size
+        self._messages: deque[tuple[str, bytes]] = deque()
+        self._stirred = asyncio.Event()
+        self.received = 0
+        self.is_lost = False
+        self.has_overflowed = False
+
+    def put(self, char: str, data: bytes) -> None:
+        """From the notification callback."""
+        self.received += 1
+        if len(self._messages) >= self._size:
+            self.has_overflowed = True
+        else:
+            self._messages.append((char, data))
+        self._stirred.set()
+
+    def lose(self) -> None:
+        """From the disconnection callback."""
+        self.is_lost = True
+        self._stirred.set()
+
+    async def take(self, timeout_s: float | None) -> list[tuple[str, bytes]]:
+        """What has come, in order, a few hundred at most; empty after `timeout_s` of silence or at the end of the link.
+
+        After the link is lost, what came before is still given out.
+        """
+        if not self._messages and not self.is_lost:
+            self._stirred.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._stirred.wait()
+            except TimeoutError:
+                return []
+        return [self._messages.popleft() for _ in range(min(_AT_ONCE, len(self._messages)))]
+
+
+class LinkSession:
+    """One connection.
+
+    Attributes:
+        records_kept: how many records have been made durable.
+    """
+
+    def __init__(
+        self,
+        client: BleakClient,
+        mailbox: Mailbox,
+        *,
+        services: Sequence[str],
+        material: Material,
+        intake: Intake,
+        clock: Clock,
+        settings: BluetoothSettings,
+    ) -> None:
+        self._client = client
+        self._mailbox = mailbox
+        self._services = tuple(services)
+        self._material = material
+        self._intake = intake
+        self._clock = clock
+        self._settings = settings
+        self._has_paired = False
+        self.records_kept = 0
+
+    async def run(self, procedure: Procedure) -> Close:
+        """Carry `procedure` out to its end, or to the end of the link; how it ended."""
+        try:
+            return await self._converse(procedure)
+        except StoreUnavailable:
+            return Close(Outcome.NOT_KEPT, "the store is unavailable")
+        except _PairingNeeded:
+            await self._salvage(procedure)
+            return Close(Outcome.NEEDS_PAIRING)
+        except _LinkEnded as end:
+            closed = await self._salvage(procedure)
+            return closed or Close(Outcome.LINK_LOST, str(end))
+
+    async def pair(self) -> bool:
+        """Make sure of a bond; False when the device or the person did not agree."""
+        try:
+            await self._pair()
+        except _PairingNeeded:
+            return False
+        return True
+
+    async def _converse(self, procedure: Procedure) -> Close:
+        todo = deque(procedure.start())
+        while True:
+            while todo:
+                request = todo.popleft()
+                if isinstance(request, Close):
+                    return request
+                todo.extend(await self._perform(procedure, request))
+            if procedure.is_done:
+                return Close(Outcome.COMPLETE)
+            if self._mailbox.has_overflowed:
+                raise _LinkEnded("more came than could be kept")
+            messages = await self._mailbox.take(self._patience_s(procedure))
+            if messages:
+                todo.extend(merged([r for message in messages for r in procedure.on_notify(*message)]))
+            elif self._mailbox.is_lost:
+                raise _LinkEnded("the device hung up")
+            else:
+                todo.extend(procedure.on_silence())
+
+    async def _salvage(self, procedure: Procedure) -> Close | None:
+        """After the link: what had arrived, and what the procedure still wants kept."""
+        try:
+            while messages := await self._mailbox.take(0):
+                requests = merged([r for message in messages for r in procedure.on_notify(*message)])
+                if (closed := await self._keep_all(procedure, requests)) is not None:
+                    return closed
+            return await self._keep_all(procedure, procedure.on_link_lost())
+        except StoreUnavailable:
+            return Close(Outcome.NOT_KEPT, "the store is unavailable")
+
+    async def _keep_all(self, procedure: Procedure, requests: list[Request]) -> Close | None:
+        todo = deque(requests)
+        while todo:
+            request = todo.popleft()
+            if isinstance(request, Close):
+                return request
+            if isinstance(request, Keep):
+                await self._keep(request)
+                todo.extend(procedure.on_kept())
+        return None
+
+    async def _perform(self, procedure: Procedure, request: Read | Write | Subscribe | Keep) -> list[Request]:
+        match request:
+            case Keep():
+                await self._keep(request)
+                return procedure.on_kept()
+            case Read(char):
+                answer = await self._attempt(lambda: self._read(char))
+                return (
+                    procedure.on_refused(char, answer) if isinstance(answer, int) else procedure.on_read(char, answer)
+                )
+            case Write(char, data):
+                refusal = await self._attempt(lambda: self._write(char, data))
+            case Subscribe(char):
+                refusal = await self._attempt(lambda: self._subscribe(char))
+        return [] if refusal is None else procedure.on_refused(char, refusal)
+
+    async def _keep(self, keep: Keep) -> None:
+        """Make it durable. While the store is unavailable: give up, unless the device will not say it again."""
+        batch = self._material.batch(keep, self._clock.now())
+        pause_s = min(_FIRST_PAUSE_S, self._settings.retry_s)
+        while True:
+            try:
+                await self._intake.submit(batch)
+            except StoreUnavailable:
+                if not keep.is_told_once:
+                    raise
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._settings.retry_s)
+            else:
+                self.records_kept += len(keep.records)
+                return
+
+    # --- the radio ----------------------------------------------------------------------------------------------
+
+    async def _attempt(self, operation: Callable[[], Awaitable[T]]) -> T | int:
+        """The operation's result, or the ATT error code of its refusal; pairs and repeats it once where that helps."""
+        for is_last in (False, True):
+            try:
+                async with asyncio.timeout(self._settings.procedure_timeout_s):
+                    return await operation()
+            except BleakCharacteristicNotFoundError:
+                return ATT_NOT_FOUND
+            except BleakGATTProtocolError as error:
+                code = int(error.code)
+                if code not in _WANTS_BOND:
+                    return code
+                if is_last or self._has_paired:
+                    raise _PairingNeeded from error
+            except RADIO_ERRORS as error:
+                raise _LinkEnded(type(error).__name__) from error
+            await self._pair()
+        raise _PairingNeeded
+
+    async def _pair(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.procedure_timeout_s):
+                await self._client.pair()
+        except RADIO_ERRORS as error:
+            raise _PairingNeeded from error
+        self._has_paired = True
+
+    async def _read(self, char: str) -> bytes:
+        return bytes(await self._client.read_gatt_char(self._find(char)))
+
+    async def _write(self, char: str, data: bytes) -> None:
+        await self._client.write_gatt_char(self._find(char), data, response=True)
+
+    async def _subscribe(self, char: str) -> None:
+        def notified(_: BleakGATTCharacteristic, data: bytearray) -> None:
+            self._mailbox.put(char, bytes(data))
+
+        # StartNotify keeps the order across characteristics; AcquireNotify gives each its own socket and does not
+        await self._client.start_notify(self._find(char), notified, bluez={"use_start_notify": True})
+
+    def _find(self, char: str) -> BleakGATTCharacteristic:
+        """The characteristic, looked for in the driver's own services first: several services may have one of it."""
+        found = [
+            (service_uuid, characteristic)
+            for service in self._client.services
+            for service_uuid in (short_uuid(service.uuid),)
+            for characteristic in service.characteristics
+            if short_uuid(characteristic.uuid) == char
+        ]
+        if not found:
+            raise BleakCharacteristicNotFoundError(char)
+        rank = {uuid: place for place, uuid in enumerate(self._services)}
+        return min(found, key=lambda entry: rank.get(entry[0], len(rank)))[1]
+
+    def _patience_s(self, procedure: Procedure) -> float | None:
+        match procedure.patience:
+            case Patience.ANSWER:
+                return self._settings.procedure_timeout_s
+            case Patience.QUIET:
+                return self._settings.quiet_s
+            case Patience.FOREVER:
+                return None

@@ -1,0 +1,39 @@
+"""What people can be told about a Bluetooth device right now."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.model import DeviceId
+
+__all__ = ["DeviceState", "LinkState"]
+
+
+class LinkState(enum.StrEnum):
+    """Where the gateway stands with a device."""
+
+    ASLEEP = "asleep"
+    """Nothing to do until it advertises."""
+    CONNECTING = "connecting"
+    READING = "reading"
+    NEEDS_PAIRING = "needs_pairing"
+    """It does not accept us: a person must pair it, perhaps again."""
+    FAILED = "failed"
+    """The last contact ended badly; it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """State of one configured device.
+
+    Attributes:
+        since: UTC, gateway clock.
+        detail: why, in words without values; None when there is nothing to explain.
+    """
+
+    device_id: DeviceId
+    state: LinkState
+    since: datetime
+    detail: str | None = None

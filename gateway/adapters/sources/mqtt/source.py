@@ -1,0 +1,252 @@
+"""The MQTT source: `<root>/<device_id>/reading` and `.../status` become readings; PUBACK only after the commit.
+
+The messages of one wake-up are decoded into one batch. A few batches may be on their way to the disk at once, so that
+decoding and the disk work side by side; PUBACKs leave in the order in which the messages came, each group after its
+own commit. What is unacknowledged is bounded by the broker (`receive_maximum`, or its own limit for MQTT 3.1.1) and
+checked here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+import structlog
+from paho.mqtt.client import MQTTMessage
+
+from gateway.adapters.sources.mqtt.client import MqttConnection, MqttUnavailable
+from gateway.adapters.sources.mqtt.decode import BatchDecoder
+from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.model import Batch, DeviceId
+from gateway.ports import Clock, DeviceSighting, Intake
+from gateway.settings import MqttSettings
+
+__all__ = ["MqttCounters", "MqttSource"]
+
+log = structlog.get_logger()
+
+_BATCHES_AT_ONCE = 3
+_LARGEST_BATCH = 500
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 60.0
+_ATTENTION_RETRY_S = 60.0
+_LONGEST_STORE_RETRY_S = 15.0
+_SIGHTING_INTERVAL_S = 60.0
+_SIGHTINGS_QUEUED = 1000
+_DEVICES_REMEMBERED = 50_000
+
+
+@dataclass(slots=True)
+class MqttCounters:
+    """What has happened since the start; for the health page and for tests.
+
+    Attributes:
+        received: messages, redelivered ones included.
+        redelivered: with the DUP flag.
+        acknowledged: PUBACKs written.
+        quarantined: payloads set aside.
+        dropped: QoS 0 messages refused while too much was waiting (QoS 0 promises nothing).
+        connections: sessions begun or resumed.
+        sessions_lost: reconnections at which the broker no longer knew our session.
+        held: messages not yet durable, now; `most_held` is its maximum.
+    """
+
+    received: int = 0
+    redelivered: int = 0
+    acknowledged: int = 0
+    quarantined: int = 0
+    dropped: int = 0
+    connections: int = 0
+    sessions_lost: int = 0
+    held: int = 0
+    most_held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Messages of one wake-up."""
+
+    connection: MqttConnection
+    messages: list[MQTTMessage]
+    received_at: datetime
+
+
+class MqttSource:
+    """Implements `Source` for a broker that speaks MQTT 5 or 3.1.1."""
+
+    def __init__(self, settings: MqttSettings, *, clock: Clock, zone_of: Callable[[DeviceId], tzinfo]) -> None:
+        """Args:
+        settings: the section `[mqtt]`.
+        clock: for reception times and the pace of sightings.
+        zone_of: zone of a device's owner; asked once per device and batch.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._decoder = BatchDecoder(settings, zone_of)
+        self._topics = (f"{settings.topic_root}/+/reading", f"{settings.topic_root}/+/status")
+        self._begin()
+        self._most_allowed = 2 * settings.receive_maximum
+        self._announced: bool | None = None
+        self.counters = MqttCounters()
+
+    def _begin(self) -> None:
+        """Forget what an earlier run left behind: it was not acknowledged, so the broker still has it."""
+        self._groups: deque[_Group] = deque()
+        self._arrived = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._commits: asyncio.Queue[tuple[asyncio.Task[None], list[_Group]]] = asyncio.Queue(_BATCHES_AT_ONCE)
+        self._sightings: asyncio.Queue[DeviceSighting] = asyncio.Queue(_SIGHTINGS_QUEUED)
+        self._sighted_at: dict[DeviceId, float] = {}
+
+    @property
+    def name(self) -> str:
+        """For logs and task names."""
+        return "mqtt"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the subscription stands now."""
+        return self._announced is True
+
+    async def run(self, intake: Intake) -> None:
+        """Collect for ever; a lost broker or store is waited for, never raised."""
+        self._begin()
+        self.counters.held = 0
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_connected(), name="mqtt.connection")
+            tasks.create_task(self._decode(intake, tasks), name="mqtt.decode")
+            tasks.create_task(self._acknowledge(), name="mqtt.acknowledge")
+            tasks.create_task(self._report_sightings(intake), name="mqtt.sightings")
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                connection = await MqttConnection.open(self._settings, self._topics, self._deliver)
+                began = self._clock.monotonic()
+                self._announce_connected(connection)
+                try:
+                    await connection.serve()
+                finally:
+                    await connection.close()
+                    if self._clock.monotonic() - began > _LONGEST_RETRY_S:  # it held: not two gateways in a fight
+                        failures = 0
+            except MqttUnavailable as error:
+                self._announce_lost(str(error), error.needs_attention)
+                slow = error.needs_attention
+            except ConfigurationError as error:
+                self._announce_lost(str(error), True)
+                slow = True
+            # What was received stays ours; without a connection no more can come until it is on disk.
+            await self._drained.wait()
+            ceiling = _ATTENTION_RETRY_S if slow else min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0**failures)
+            failures = min(failures + 1, 10)
+            await asyncio.sleep(random.uniform(ceiling / 2, ceiling))  # noqa: S311
+
+    def _announce_connected(self, connection: MqttConnection) -> None:
+        self.counters.connections += 1
+        if self.counters.connections > 1 and not connection.session_present:
+            self.counters.sessions_lost += 1
+            log.warning("mqtt.session_lost", hint="messages that waited in the broker may be gone; see its persistence")
+        self._announced = True
+        log.info("mqtt.connected", session_present=connection.session_present)
+
+    def _announce_lost(self, reason: str, needs_attention: bool) -> None:
+        if self._announced is not False:
+            log.warning("mqtt.connection_lost", reason=reason, needs_attention=needs_attention)
+        self._announced = False
+
+    def _deliver(self, connection: MqttConnection, messages: list[MQTTMessage]) -> None:
+        counters = self.counters
+        counters.received += len(messages)
+        counters.redelivered += sum(message.dup for message in messages)
+        if counters.held + len(messages) > self._most_allowed:
+            kept = [message for message in messages if message.qos > 0]
+            counters.dropped += len(messages) - len(kept)
+            messages = kept
+            if counters.held + len(kept) > self._most_allowed:
+                # The broker ignores our bound: hang up, the session brings back what we do not take.
+                log.warning("mqtt.flow_exceeded", held=counters.held, allowed=self._most_allowed)
+                connection.abort()
+                return
+        if not messages:
+            return
+        counters.held += len(messages)
+        counters.most_held = max(counters.most_held, counters.held)
+        self._drained.clear()
+        self._groups.append(_Group(connection, messages, self._clock.now()))
+        self._arrived.set()
+
+    async def _decode(self, intake: Intake, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._arrived.wait()
+            groups = self._take()
+            batch, sightings = self._decoder.decode([(g.messages, g.received_at) for g in groups])
+            self.counters.quarantined += len(batch.quarantined)
+            task = tasks.create_task(_commit(intake, batch), name="mqtt.commit")
+            await self._commits.put((task, groups))
+            for sighting in sightings:
+                self._note(sighting)
+
+    def _take(self) -> list[_Group]:
+        taken = [self._groups.popleft()]
+        count = len(taken[0].messages)
+        while self._groups and count + len(self._groups[0].messages) <= _LARGEST_BATCH:
+            taken.append(self._groups.popleft())
+            count += len(taken[-1].messages)
+        if not self._groups:
+            self._arrived.clear()
+        return taken
+
+    async def _acknowledge(self) -> None:
+        counters = self.counters
+        while True:
+            task, groups = await self._commits.get()
+            await task
+            for group in groups:
+                mids = [message.mid for message in group.messages if message.qos > 0]
+                if group.connection.acknowledge(mids):
+                    counters.acknowledged += len(mids)
+                counters.held -= len(group.messages)
+            if counters.held == 0:
+                self._drained.set()
+
+    def _note(self, sighting: DeviceSighting) -> None:
+        """Queue a sighting unless it says nothing new and the device was noted within the last minute."""
+        now = self._clock.monotonic()
+        says_more = sighting.battery_percent is not None or sighting.model is not None
+        last = self._sighted_at.get(sighting.device_id)
+        if last is not None and now - last < _SIGHTING_INTERVAL_S and not says_more:
+            return
+        if self._sightings.full():
+            return
+        if len(self._sighted_at) >= _DEVICES_REMEMBERED:
+            self._sighted_at.clear()
+        self._sighted_at[sighting.device_id] = now
+        self._sightings.put_nowait(sighting)
+
+    async def _report_sightings(self, intake: Intake) -> None:
+        while True:
+            sighting = await self._sightings.get()
+            try:
+                await intake.sighted(sighting)
+            except StoreUnavailable:
+                self._sighted_at.pop(sighting.device_id, None)
+
+
+async def _commit(intake: Intake, batch: Batch) -> None:
+    """Submit until it is durable; while the store is away nothing is acknowledged and the broker keeps the rest."""
+    delay_s = _FIRST_RETRY_S
+    while True:
+        try:
+            await intake.submit(batch)
+        except StoreUnavailable:
+            await asyncio.sleep(random.uniform(delay_s / 2, delay_s))  # noqa: S311
+            delay_s = min(_LONGEST_STORE_RETRY_S, 2 * delay_s)
+        else:
+            return

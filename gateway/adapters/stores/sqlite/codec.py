@@ -1,0 +1,325 @@
+"""Readings to and from what the tables hold; exact both ways.
+
+Writing, a reading becomes one JSON array, so that a whole group goes into SQLite as a single parameter of a single
+statement. It is made on the caller's side; the writer thread only joins the texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+
+from gateway.errors import PermanentError
+from gateway.model import (
+    Absent,
+    Bound,
+    BoundKind,
+    Context,
+    DeviceId,
+    Meal,
+    Metric,
+    PersonId,
+    Provenance,
+    Reading,
+    SourceKind,
+    StoredReading,
+    TimeQuality,
+    Unit,
+)
+
+__all__ = [
+    "METRIC_CODES",
+    "METRIC_OF_CODE",
+    "QUALITY_CODES",
+    "READING_COLUMNS",
+    "UNIT_CODES",
+    "ReadingRow",
+    "Series",
+    "compact",
+    "day_number",
+    "day_of",
+    "decode_reading",
+    "encode_reading",
+    "instant",
+    "micros",
+    "optional_instant",
+    "optional_micros",
+    "provenance_text",
+]
+
+METRIC_CODES: dict[Metric, int] = {
+    Metric.GLUCOSE_CAPILLARY: 1,
+    Metric.GLUCOSE_INTERSTITIAL: 2,
+    Metric.BODY_MASS: 3,
+    Metric.BODY_MASS_INDEX: 4,
+    Metric.BODY_HEIGHT: 5,
+    Metric.BODY_FAT_PERCENTAGE: 6,
+    Metric.BASAL_METABOLISM: 7,
+    Metric.MUSCLE_PERCENTAGE: 8,
+    Metric.MUSCLE_MASS: 9,
+    Metric.FAT_FREE_MASS: 10,
+    Metric.SOFT_LEAN_MASS: 11,
+    Metric.BODY_WATER_MASS: 12,
+    Metric.IMPEDANCE: 13,
+    Metric.BLOOD_PRESSURE_SYSTOLIC: 14,
+    Metric.BLOOD_PRESSURE_DIASTOLIC: 15,
+    Metric.BLOOD_PRESSURE_MEAN: 16,
+    Metric.HEART_RATE: 17,
+    Metric.OXYGEN_SATURATION: 18,
+    Metric.BODY_TEMPERATURE: 19,
+}
+"""Numbers on disk: never renumbered, never reused."""
+
+UNIT_CODES: dict[Unit, int] = {
+    Unit.MG_DL: 1,
+    Unit.MMOL_L: 2,
+    Unit.G_L: 3,
+    Unit.KG: 4,
+    Unit.LB: 5,
+    Unit.JIN: 6,
+    Unit.KG_M2: 7,
+    Unit.PERCENT: 8,
+    Unit.CM: 9,
+    Unit.M: 10,
+    Unit.INCH: 11,
+    Unit.OHM: 12,
+    Unit.KJ: 13,
+    Unit.KCAL: 14,
+    Unit.MMHG: 15,
+    Unit.KPA: 16,
+    Unit.PER_MIN: 17,
+    Unit.CELSIUS: 18,
+    Unit.FAHRENHEIT: 19,
+}
+"""Numbers on disk, likewise."""
+
+QUALITY_CODES: dict[TimeQuality, int] = {
+    TimeQuality.DEVICE: 0,
+    TimeQuality.CORRECTED: 1,
+    TimeQuality.RECEIVED: 2,
+    TimeQuality.UNKNOWN: 3,
+}
+"""Numbers on disk, likewise."""
+
+METRIC_OF_CODE = {code: metric for metric, code in METRIC_CODES.items()}
+_UNIT_OF_CODE = {code: unit for unit, code in UNIT_CODES.items()}
+_QUALITY_OF_CODE = {code: quality for quality, code in QUALITY_CODES.items()}
+
+READING_COLUMNS = (
+    "row_id, series, person, record_key, effective_at, utc_offset_min, time_quality, received_at, provenance,"
+    " value, original_value, original_unit, device_time, extra, raw_id"
+)
+
+ReadingRow = tuple[
+    int, int, int, str, int, int, int, int, int, str | None, str | None, int | None, int | None, str | None, int | None
+]
+"""One row of `READING_COLUMNS`."""
+
+Series = tuple[DeviceId, int, Metric]
+"""Device, epoch, metric: what a record key is unique in."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the device's own wall clock has no zone
+_DAY_ZERO = date(1970, 1, 1)
+_NO_CONTEXT = Context()
+_DEFAULT_CONTEXT: object = next(field.default for field in fields(Reading) if field.name == "context")
+_CONTEXT_DEFAULTS = {field.name: field.default for field in fields(Context)}
+_PRINTABLE = re.compile(r"[!-~]{1,128}")
+_GREATEST = 2**63 - 1
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime, exact."""
+    span = moment - _EPOCH
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
+
+
+def instant(microseconds: int) -> datetime:
+    """The inverse of `micros`, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def optional_micros(moment: datetime | None) -> int | None:
+    """`micros`, letting None through."""
+    return None if moment is None else micros(moment)
+
+
+def optional_instant(microseconds: int | None) -> datetime | None:
+    """`instant`, letting None through."""
+    return None if microseconds is None else instant(microseconds)
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01."""
+    return (day - _DAY_ZERO).days
+
+
+def day_of(number: int) -> date:
+    """The inverse of `day_number`."""
+    return _DAY_ZERO + timedelta(days=number)
+
+
+def compact(value: object) -> str:
+    """JSON without spaces, in ASCII, so that any Python string survives SQLite."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+@lru_cache(maxsize=4096)
+def provenance_text(provenance: Provenance) -> str:
+    """How a provenance is stored: `source:decoder`, with `retained ` before it when it was."""
+    if not _PRINTABLE.fullmatch(provenance.decoder):
+        raise PermanentError("a decoder's name is 1 to 128 printable ASCII characters without spaces")
+    retained = "retained " if provenance.is_retained else ""
+    return f"{retained}{provenance.source.value}:{provenance.decoder}"
+
+
+@lru_cache(maxsize=1024)
+def _provenance(text: str) -> Provenance:
+    is_retained = text.startswith("retained ")
+    source, _, decoder = text.removeprefix("retained ").partition(":")
+    return Provenance(SourceKind(source), decoder, is_retained)
+
+
+@lru_cache(maxsize=8192)
+def _series_head(device_id: DeviceId, epoch: int, metric: Metric) -> str:
+    if not _PRINTABLE.fullmatch(device_id):
+        raise PermanentError("a device id is 1 to 128 printable ASCII characters without spaces")
+    if not 0 <= epoch <= _GREATEST:
+        raise PermanentError("an epoch is a whole number from 0")
+    return f"{json.dumps(device_id)},{epoch},{METRIC_CODES[metric]}"
+
+
+@lru_cache(maxsize=4096)
+def _provenance_json(provenance: Provenance) -> str:
+    return json.dumps(provenance_text(provenance))
+
+
+def encode_reading(reading: Reading, frame_number: int | None) -> str:
+    """The JSON array of one reading, in the order that the writing statement expects.
+
+    The digest covers what the device said: value, bound or absence, the value as sent, context, the device's own time,
+    and the instant where the source itself named it. It leaves out what belongs to the contact: reception, provenance,
+    raw payload, and where the gateway placed the device's own time (clock offset, zone). Reading a meter's memory a
+    second time, after its clock was set or drifted, is therefore no correction.
+
+    Raises:
+        PermanentError: a record key, device id or decoder name that cannot be stored.
+    """
+    record_key = reading.record_key
+    if not _PRINTABLE.fullmatch(record_key):
+        raise PermanentError("a record key is 1 to 128 printable ASCII characters without spaces")
+    value, original, unit = reading.value, reading.original_value, reading.original_unit
+    device_time = reading.device_time
+    effective_at = micros(reading.effective_at)
+    quality = reading.time_quality
+    extra = "null"
+    if reading.context is not _DEFAULT_CONTEXT or value is None:
+        extra = _extra(reading)
+    content = "null," if value is None else f'"{value}",'
+    content += "null," if original is None else f'"{original}",'
+    content += "null," if unit is None else f"{UNIT_CODES[unit]},"
+    if device_time is None:
+        content += f"null,{extra}"
+        is_named = quality is TimeQuality.DEVICE or quality is TimeQuality.CORRECTED
+        said = f"{content}@{effective_at}" if is_named else content
+    else:
+        span = device_time - _NAIVE_EPOCH
+        content += f"{(span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds},{extra}"
+        said = content
+    digest = int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
+    return (
+        f"[{_series_head(reading.device_id, reading.epoch, reading.metric)},{json.dumps(record_key)},"
+        f"{effective_at},{digest},{reading.utc_offset_min},{QUALITY_CODES[quality]},{micros(reading.received_at)},"
+        f"{_provenance_json(reading.provenance)},{content},{'null' if frame_number is None else frame_number}]"
+    )
+
+
+def _extra(reading: Reading) -> str:
+    extra: dict[str, object] = {}
+    if reading.bound is not None:
+        limit = reading.bound.limit
+        extra["bound"] = [reading.bound.kind.value, None if limit is None else str(limit)]
+    if reading.absent is not None:
+        extra["absent"] = reading.absent.value
+    if reading.context is not _DEFAULT_CONTEXT:
+        for name, default in _CONTEXT_DEFAULTS.items():
+            said = getattr(reading.context, name)
+            if said != default:
+                extra[name] = str(said) if isinstance(said, Decimal) else said
+    return compact(extra) if extra else "null"
+
+
+def decode_reading(row: ReadingRow, series: Series, person_id: PersonId | None, provenance: str) -> StoredReading:
+    """The stored reading of one row of `READING_COLUMNS`, given the texts that its numbers stand for."""
+    (
+        row_id,
+        _series,
+        _person,
+        record_key,
+        effective_at,
+        utc_offset_min,
+        time_quality,
+        received_at,
+        _provenance_id,
+        value,
+        original_value,
+        original_unit,
+        device_time,
+        extra,
+        raw_id,
+    ) = row
+    bound: Bound | None = None
+    absent: Absent | None = None
+    context = _NO_CONTEXT
+    if extra is not None:
+        bound, absent, context = _from_extra(extra)
+    reading = Reading(
+        series[0],
+        series[1],
+        record_key,
+        series[2],
+        _EPOCH + timedelta(0, 0, effective_at),
+        utc_offset_min,
+        _QUALITY_OF_CODE[time_quality],
+        _EPOCH + timedelta(0, 0, received_at),
+        _provenance(provenance),
+        None if value is None else Decimal(value),
+        bound,
+        absent,
+        None if original_value is None else Decimal(original_value),
+        None if original_unit is None else _UNIT_OF_CODE[original_unit],
+        context,
+        None if device_time is None else _NAIVE_EPOCH + timedelta(0, 0, device_time),
+    )
+    return StoredReading(reading, person_id, row_id, raw_id)
+
+
+_CONTEXT_DECODERS: dict[str, Callable[[str], object]] = {
+    "meal": Meal,
+    "status": tuple,
+    "carbohydrate_g": Decimal,
+    "medication_mg": Decimal,
+    "medication_ml": Decimal,
+    "hba1c_percent": Decimal,
+    "trend_mg_dl_min": Decimal,
+    "quality_percent": Decimal,
+}
+
+
+@lru_cache(maxsize=512)
+def _from_extra(text: str) -> tuple[Bound | None, Absent | None, Context]:
+    extra = json.loads(text)
+    bound: Bound | None = None
+    if (pair := extra.pop("bound", None)) is not None:
+        bound = Bound(BoundKind(pair[0]), None if pair[1] is None else Decimal(pair[1]))
+    absent = Absent(word) if (word := extra.pop("absent", None)) is not None else None
+    for name, decoder in _CONTEXT_DECODERS.items():
+        if name in extra:
+            extra[name] = decoder(extra[name])
+    return bound, absent, Context(**extra)

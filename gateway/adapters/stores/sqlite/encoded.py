@@ -1,0 +1,141 @@
+"""A batch prepared for the writer, on the caller's side of the queue."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gateway.adapters.stores.sqlite.codec import Series, compact, encode_reading, micros, provenance_text
+from gateway.errors import PermanentError
+from gateway.model import Batch, Checkpoint, DeviceId, RawFrame, SourceKind
+
+__all__ = [
+    "QUARANTINE_PAYLOAD_BYTES",
+    "BatchEncoder",
+    "EncodedBatch",
+    "EncodedFrame",
+    "EncodedQuarantine",
+    "frame_origin",
+    "origin_parts",
+]
+
+QUARANTINE_PAYLOAD_BYTES = 65_536
+"""A quarantined payload is kept up to this length."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """A raw payload: number within this process, where it came from, when (microseconds), the bytes."""
+
+    number: int
+    origin: str
+    received_at: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuarantine:
+    """A payload set aside; `digest` is of channel and whole payload."""
+
+    digest: bytes
+    origin: str
+    received_at: int
+    payload: bytes
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """What the writer needs, with as little left to do as possible.
+
+    Attributes:
+        rows: JSON array per reading.
+        series, provenances: what the rows refer to and must exist before them.
+        row_frames: frame number of each row, None where there is no raw payload.
+        frames: the payloads that rows refer to.
+    """
+
+    rows: list[str]
+    series: set[Series]
+    provenances: set[str]
+    row_frames: list[int | None]
+    frames: list[EncodedFrame]
+    quarantined: list[EncodedQuarantine]
+    checkpoints: tuple[Checkpoint, ...]
+
+
+@lru_cache(maxsize=4096)
+def _origin(source: SourceKind, device_id: DeviceId | None, channel: str) -> str:
+    return compact([source.value, device_id, channel])
+
+
+def frame_origin(frame: RawFrame) -> str:
+    """Source, device and channel of a payload as one text."""
+    return _origin(frame.source, frame.device_id, frame.channel)
+
+
+def _quarantine(batch: Batch) -> Iterator[EncodedQuarantine]:
+    for item in batch.quarantined:
+        frame = item.frame
+        digest = hashlib.blake2b(compact(frame.channel).encode() + b"\n" + frame.payload, digest_size=16).digest()
+        yield EncodedQuarantine(
+            digest,
+            frame_origin(frame),
+            micros(frame.received_at),
+            frame.payload[:QUARANTINE_PAYLOAD_BYTES],
+            item.reason.value,
+            item.detail.encode("utf-8", "backslashreplace").decode(),
+        )
+
+
+class BatchEncoder:
+    """Prepares batches, numbering their frames in order. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._next_frame = 1
+
+    def encode(self, batch: Batch) -> EncodedBatch:
+        """The batch as the writer takes it.
+
+        Frames to which no reading refers are left out: quarantine is the place for bytes that gave no reading.
+
+        Raises:
+            PermanentError: something in the batch cannot be stored.
+        """
+        rows: list[str] = []
+        row_frames: list[int | None] = []
+        frames: dict[int, EncodedFrame] = {}
+        for reading in batch.readings:
+            number: int | None = None
+            index = reading.frame
+            if index is not None:
+                if not 0 <= index < len(batch.frames):
+                    raise PermanentError("a reading refers to a frame that its batch does not have")
+                if (known := frames.get(index)) is None:
+                    frame = batch.frames[index]
+                    known = frames[index] = EncodedFrame(
+                        self._next_frame, frame_origin(frame), micros(frame.received_at), frame.payload
+                    )
+                    self._next_frame += 1
+                number = known.number
+            rows.append(encode_reading(reading, number))
+            row_frames.append(number)
+        return EncodedBatch(
+            rows,
+            {(reading.device_id, reading.epoch, reading.metric) for reading in batch.readings},
+            {provenance_text(reading.provenance) for reading in batch.readings},
+            row_frames,
+            list(frames.values()),
+            list(_quarantine(batch)) if batch.quarantined else [],
+            batch.checkpoints,
+        )
+
+
+def origin_parts(text: str) -> tuple[SourceKind, DeviceId | None, str]:
+    """The inverse of `frame_origin`: source, device, channel."""
+    source, device_id, channel = json.loads(text)
+    return SourceKind(source), None if device_id is None else DeviceId(device_id), channel

@@ -1,0 +1,109 @@
+"""People and devices, and whose readings are whose."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from gateway.adapters.stores.sqlite.codec import optional_instant, optional_micros
+from gateway.adapters.stores.sqlite.figures import person_number
+from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit
+
+__all__ = ["declare", "devices", "people"]
+
+_DeviceRow = tuple[
+    str, str, str, str, str | None, str | None, str | None, str | None, str | None, str | None, int | None, int | None
+]
+
+_PERSON = """
+INSERT INTO person (person_id, display_name, time_zone, glucose_unit) VALUES (?, ?, ?, ?)
+ON CONFLICT (person_id) DO UPDATE SET
+  display_name = excluded.display_name, time_zone = excluded.time_zone, glucose_unit = excluded.glucose_unit
+"""
+
+_DEVICE = """
+INSERT INTO device (device_id, kind, display_name, person, address, manufacturer, model, serial, firmware, system_id,
+  last_heard_at, battery_percent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (device_id) DO UPDATE SET
+  kind = excluded.kind, display_name = excluded.display_name, person = excluded.person,
+  address = coalesce(excluded.address, address), manufacturer = coalesce(excluded.manufacturer, manufacturer),
+  model = coalesce(excluded.model, model), serial = coalesce(excluded.serial, serial),
+  firmware = coalesce(excluded.firmware, firmware), system_id = coalesce(excluded.system_id, system_id),
+  last_heard_at = coalesce(excluded.last_heard_at, last_heard_at),
+  battery_percent = coalesce(excluded.battery_percent, battery_percent)
+"""
+
+_ATTRIBUTE = """
+UPDATE reading SET person = ?1 WHERE person = 0 AND series IN (
+  SELECT s.id FROM series s JOIN device d ON d.id = s.device WHERE d.device_id = ?2
+)
+"""
+
+
+def declare(connection: sqlite3.Connection, people: Sequence[Person], devices: Sequence[Device]) -> None:
+    """Insert or update people and devices, then attribute the readings that waited for an owner.
+
+    Raises:
+        PermanentError: a device's owner was never declared.
+    """
+    for person in people:
+        connection.execute(
+            _PERSON, (person.person_id, person.display_name, person.time_zone.key, person.glucose_unit.value)
+        )
+    for device in devices:
+        owner = 0 if device.person_id is None else person_number(connection, device.person_id)
+        connection.execute(
+            _DEVICE,
+            (
+                device.device_id,
+                device.kind.value,
+                device.display_name,
+                owner,
+                device.address,
+                device.manufacturer,
+                device.model,
+                device.serial,
+                device.firmware,
+                device.system_id,
+                optional_micros(device.last_heard_at),
+                device.battery_percent,
+            ),
+        )
+        if owner:
+            connection.execute(_ATTRIBUTE, (owner, device.device_id))
+
+
+def people(connection: sqlite3.Connection) -> list[Person]:
+    """Everybody, by id."""
+    rows = connection.execute(
+        "SELECT person_id, display_name, time_zone, glucose_unit FROM person WHERE id <> 0 ORDER BY person_id"
+    )
+    return [Person(PersonId(name), shown, ZoneInfo(zone), Unit(unit)) for name, shown, zone, unit in rows]
+
+
+def devices(connection: sqlite3.Connection) -> list[Device]:
+    """Every device, by id."""
+    rows = connection.execute(
+        "SELECT d.device_id, d.kind, d.display_name, p.person_id, d.address, d.manufacturer, d.model, d.serial,"
+        " d.firmware, d.system_id, d.last_heard_at, d.battery_percent"
+        " FROM device d JOIN person p ON p.id = d.person ORDER BY d.device_id"
+    )
+    return [_device(row) for row in rows]
+
+
+def _device(row: _DeviceRow) -> Device:
+    return Device(
+        device_id=DeviceId(row[0]),
+        kind=DeviceKind(row[1]),
+        display_name=row[2],
+        person_id=PersonId(row[3]) if row[3] else None,
+        address=row[4],
+        manufacturer=row[5],
+        model=row[6],
+        serial=row[7],
+        firmware=row[8],
+        system_id=row[9],
+        last_heard_at=optional_instant(row[10]),
+        battery_percent=row[11],
+    )

@@ -1,0 +1,163 @@
+"""Reading statements over readings; every function runs inside one snapshot.
+
+Readings are found through the index (person, series, effective_at). A query first learns which (person, series) pairs
+exist, by jumping through that index, then walks each pair in time order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from gateway.adapters.stores.sqlite.codec import (
+    METRIC_CODES,
+    METRIC_OF_CODE,
+    READING_COLUMNS,
+    ReadingRow,
+    Series,
+    decode_reading,
+)
+from gateway.model import DeviceId, Metric, PersonId, StoredReading
+
+__all__ = ["Names", "latest_readings", "read_range", "readings_by_row", "readings_to_plan"]
+
+_PAIRS = """
+WITH RECURSIVE pair (person, series) AS (
+  SELECT id, (SELECT min(series) FROM reading WHERE person = person.id)
+    FROM person WHERE :person_id IS NULL OR person_id = :person_id
+  UNION ALL
+  SELECT person, (SELECT min(r.series) FROM reading r WHERE r.person = pair.person AND r.series > pair.series)
+    FROM pair WHERE series IS NOT NULL
+)
+SELECT person, series FROM pair WHERE series IS NOT NULL ORDER BY person, series
+"""
+
+_RANGE = f"""
+SELECT {READING_COLUMNS} FROM reading
+WHERE person = ? AND series = ? AND effective_at >= ? AND effective_at < ?
+ORDER BY effective_at {{order}}, row_id {{order}} LIMIT ?
+"""  # noqa: S608 - column names only
+_ASCENDING, _DESCENDING = _RANGE.format(order="ASC"), _RANGE.format(order="DESC")
+
+_BY_ROW = f"""
+SELECT {READING_COLUMNS} FROM reading
+WHERE row_id > :after AND row_id <= :last AND (:person IS NULL OR +person = :person)
+  AND (:metrics IS NULL OR (SELECT metric FROM series WHERE id = reading.series)
+    IN (SELECT value FROM json_each(:metrics)))
+ORDER BY row_id LIMIT :chunk
+"""  # noqa: S608 - column names only
+
+_TO_PLAN = f"""
+SELECT {READING_COLUMNS} FROM reading WHERE row_id IN (SELECT row_id FROM unplanned ORDER BY row_id LIMIT ?)
+ORDER BY row_id
+"""  # noqa: S608 - column names only
+
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the numbers in a reading's row stand for, as of one snapshot."""
+
+    series: dict[int, Series]
+    people: dict[int, PersonId]
+    provenances: dict[int, str]
+
+    @classmethod
+    def load(cls, connection: sqlite3.Connection) -> Names:
+        """Read the three small tables."""
+        series = connection.execute(
+            "SELECT s.id, d.device_id, s.epoch, s.metric FROM series s JOIN device d ON d.id = s.device"
+        )
+        return cls(
+            {number: (DeviceId(device), epoch, METRIC_OF_CODE[metric]) for number, device, epoch, metric in series},
+            {number: PersonId(name) for number, name in connection.execute("SELECT id, person_id FROM person")},
+            dict(connection.execute("SELECT id, text FROM provenance")),
+        )
+
+    def decode(self, row: ReadingRow) -> StoredReading:
+        """The reading of one row."""
+        return decode_reading(row, self.series[row[1]], self.people[row[2]] or None, self.provenances[row[8]])
+
+
+def _pairs(
+    connection: sqlite3.Connection,
+    names: Names,
+    person_id: PersonId | None,
+    device_id: DeviceId | None,
+    metrics: Collection[Metric] | None,
+) -> Iterator[tuple[int, int]]:
+    for person, number in connection.execute(_PAIRS, {"person_id": person_id}).fetchall():
+        device, _, metric = names.series[number]
+        if (device_id is None or device == device_id) and (metrics is None or metric in metrics):
+            yield person, number
+
+
+def read_range(
+    connection: sqlite3.Connection,
+    *,
+    person_id: PersonId | None,
+    device_id: DeviceId | None,
+    metrics: Collection[Metric] | None,
+    start: int | None,
+    end: int | None,
+    newest_first: bool,
+    limit: int | None,
+) -> list[StoredReading]:
+    """Readings with start <= effective_at < end (microseconds) in time order; equal times in order of commit."""
+    if person_id == "":
+        return []
+    names = Names.load(connection)
+    low, high = _LEAST if start is None else start, _GREATEST if end is None else end
+    most = -1 if limit is None else max(limit, 0)
+    sql = _DESCENDING if newest_first else _ASCENDING
+    pairs = list(_pairs(connection, names, person_id, device_id, metrics))
+    rows: list[ReadingRow] = []
+    for person, number in pairs:
+        rows += connection.execute(sql, (person, number, low, high, most)).fetchall()
+    if len(pairs) > 1:
+        rows.sort(key=lambda row: (row[4], row[0]), reverse=newest_first)
+    return [names.decode(row) for row in (rows if limit is None else rows[:most])]
+
+
+def latest_readings(connection: sqlite3.Connection, person_id: PersonId | None) -> list[StoredReading]:
+    """The newest reading of each (person, device, metric), ordered by them."""
+    names = Names.load(connection)
+    newest: dict[tuple[str, DeviceId, Metric], ReadingRow] = {}
+    for person, number in _pairs(connection, names, person_id, None, None):
+        row: ReadingRow = connection.execute(_DESCENDING, (person, number, _LEAST, _GREATEST, 1)).fetchone()
+        device, _, metric = names.series[number]
+        key = (names.people[person], device, metric)
+        if key not in newest or (newest[key][4], newest[key][0]) < (row[4], row[0]):
+            newest[key] = row
+    return [names.decode(newest[key]) for key in sorted(newest)]
+
+
+def readings_by_row(
+    connection: sqlite3.Connection,
+    *,
+    person_id: PersonId | None,
+    metrics: Collection[Metric] | None,
+    after: int,
+    last: int,
+    chunk: int,
+) -> list[StoredReading]:
+    """The next readings with after < row id <= last, in order of commit."""
+    names = Names.load(connection)
+    person: int | None = None
+    if person_id is not None:
+        found = [number for number, name in names.people.items() if name == person_id and number]
+        if not found:
+            return []
+        person = found[0]
+    codes = None if metrics is None else f"[{','.join(str(METRIC_CODES[metric]) for metric in metrics)}]"
+    values = {"after": after, "last": last, "person": person, "metrics": codes, "chunk": chunk}
+    return [names.decode(row) for row in connection.execute(_BY_ROW, values).fetchall()]
+
+
+def readings_to_plan(connection: sqlite3.Connection, limit: int) -> tuple[list[StoredReading], int]:
+    """Unplanned readings in order of commit, and the newest mark of this snapshot."""
+    names = Names.load(connection)
+    mark = int(connection.execute("SELECT coalesce(max(mark), 0) FROM unplanned").fetchone()[0])
+    return [names.decode(row) for row in connection.execute(_TO_PLAN, (limit,)).fetchall()], mark

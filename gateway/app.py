@@ -1,0 +1,218 @@
+"""The only place that knows every adapter: builds them from the configuration and runs them in one task group."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import date, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+from aiohttp import web
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.scanner import BaseBleakScanner
+
+from gateway.adapters.sources.bluetooth import BluetoothSource
+from gateway.adapters.sources.mqtt import MqttSource
+from gateway.adapters.spaces.mes import MesSpace, accounts_of
+from gateway.adapters.stores.sqlite import SqliteStore
+from gateway.changes import Changes
+from gateway.clock import SystemClock
+from gateway.departures.dispatcher import Dispatcher, Route
+from gateway.departures.planner import Planner, planning_destination
+from gateway.devices.drivers import load_drivers
+from gateway.devices.procedures import ScaleUser
+from gateway.errors import ConfigurationError
+from gateway.intake import StoreIntake
+from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
+from gateway.ports import Clock, ReadingStore, Registry, Source
+from gateway.settings import Settings, read_secret
+from gateway.summaries import Summaries
+from gateway.supervisor import supervise
+from gateway.web.app import create_app
+from gateway.web.view import View
+
+__all__ = ["BluetoothBackends", "Running", "run_gateway"]
+
+_log = structlog.get_logger()
+_PURGE_EVERY_S = 6 * 3600.0
+_HIGHEST_CONSENT_CODE = 9999
+
+
+@dataclass(frozen=True, slots=True)
+class BluetoothBackends:
+    """Which implementation of bleak's scanner and client to use; None: the operating system's."""
+
+    scanner: type[BaseBleakScanner] | None = None
+    client: type[BaseBleakClient] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A gateway that has started.
+
+    Attributes:
+        url: address of the pages, None when they are off.
+    """
+
+    url: str | None
+    store: ReadingStore
+    registry: Registry
+    summaries: Summaries
+    changes: Changes
+
+
+async def run_gateway(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    backends: BluetoothBackends | None = None,
+    started: Callable[[Running], None] | None = None,
+) -> None:
+    """Run until cancelled.
+
+    Args:
+        started: called once everything is up and collecting.
+
+    Raises:
+        ConfigurationError: a secret file or certificate cannot be used.
+        StoreUnavailable, StoreTooNew: the database cannot be opened.
+    """
+    clock = clock or SystemClock()
+    backends = backends or BluetoothBackends()
+    people_list, devices = settings.household()
+    people = {person.person_id: person for person in people_list}
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            SqliteStore.open(settings.store.path, clock=clock, queue_batches=settings.store.queue_batches)
+        )
+        await store.registry.declare(people_list, devices)
+        changes = Changes()
+        intake = StoreIntake(store.readings, store.registry, changes)
+        summaries = Summaries(store.readings, clock, people)
+        sources = _sources(settings, clock, backends)
+        routes = []
+        for destination in settings.destinations:
+            space = MesSpace(destination, accounts_of(destination), clock)
+            stack.push_async_callback(space.close)
+            routes.append(Route(space, destination.lease_s))
+        dispatcher = Dispatcher(store.registry, routes, clock, chance=random.Random()  # noqa: S311
+        planner = Planner(
+            store.registry,
+            store.readings,
+            clock,
+            [planning_destination(destination) for destination in settings.destinations],
+            _period_of(summaries, people),
+            on_planned=dispatcher.wake,
+        )
+
+        def computed() -> None:
+            planner.wake()
+            changes.announce()
+
+        async with asyncio.TaskGroup() as tasks:
+
+            def keep(name: str, work: Callable[[], Awaitable[None]]) -> None:
+                tasks.create_task(supervise(name, work), name=name)
+
+            changed = stack.enter_context(changes.follow())
+            keep("summaries", lambda: summaries.run(changed, computed))
+            keep("planner", planner.run)
+            if routes:
+                keep("dispatcher", dispatcher.run)
+            keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
+            for source in sources:
+                keep(f"source.{source.name}", _collecting(source, intake))
+            url = None
+            if settings.web.enabled:
+                view = View(
+                    store.readings, store.registry, summaries, clock, people,
+                    {destination.id: destination.name for destination in settings.destinations},
+                )  # fmt: skip
+                url = await _serve(stack, view, changes, settings)
+            _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
+            if started is not None:
+                started(Running(url, store.readings, store.registry, summaries, changes))
+
+
+def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[None]]:
+    return lambda: source.run(intake)
+
+
+def _sources(settings: Settings, clock: Clock, backends: BluetoothBackends) -> list[Source]:
+    zones: dict[DeviceId, tzinfo] = {
+        DeviceId(device.id): settings.time_zone_of(DeviceId(device.id)) for device in settings.devices
+    }
+    house = ZoneInfo(settings.gateway.time_zone)
+
+    def zone_of(device_id: DeviceId) -> tzinfo:
+        return zones.get(device_id, house)
+
+    sources: list[Source] = []
+    if settings.bluetooth.enabled:
+        _, devices = settings.household()
+        users = {
+            DeviceId(device.id): ScaleUser(device.scale_user, _consent_code(device.id, device.scale_consent_file))
+            for device in settings.devices
+            if device.scale_user is not None and device.scale_consent_file is not None
+        }
+        sources.append(
+            BluetoothSource(
+                settings.bluetooth,
+                [device for device in devices if device.address is not None],
+                scale_users=users,
+                zone_of=zone_of,
+                clock=clock,
+                drivers=load_drivers(),
+                scanner_backend=backends.scanner,
+                client_backend=backends.client,
+            )
+        )
+    if settings.mqtt.enabled:
+        sources.append(MqttSource(settings.mqtt, clock=clock, zone_of=zone_of))
+    return sources
+
+
+def _consent_code(device_id: str, path: Path) -> int:
+    text = read_secret(path).get_secret_value()
+    if not text.isdigit() or int(text) > _HIGHEST_CONSENT_CODE:
+        raise ConfigurationError([(f"devices.{device_id}.scale_consent_file", "the code is a number of 0 to 9999")])
+    return int(text)
+
+
+def _period_of(
+    summaries: Summaries, people: Mapping[PersonId, Person]
+) -> Callable[[PersonId, date, int], Awaitable[GlucosePeriod | None]]:
+    async def period_of(person_id: PersonId, last_day: date, days: int) -> GlucosePeriod | None:
+        if person_id not in people:
+            return None
+        await summaries.refresh()
+        period = await summaries.glucose(person_id, last_day, days)
+        return period if period.count else None
+
+    return period_of
+
+
+async def _purge(store: SqliteStore, clock: Clock, keep_days: int) -> None:
+    while True:
+        await store.purge_raw(clock.now() - timedelta(days=keep_days))
+        await asyncio.sleep(_PURGE_EVERY_S)
+
+
+async def _serve(stack: AsyncExitStack, view: View, changes: Changes, settings: Settings) -> str:
+    code = read_secret(settings.web.access_code_file) if settings.web.access_code_file is not None else None
+    application = create_app(view, changes, settings.web, language=settings.gateway.language, access_code=code)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, settings.web.host, settings.web.port).start()
+    except OSError as error:
+        where = f"{settings.web.host}:{settings.web.port}"
+        raise ConfigurationError([("web.port", f"cannot listen on {where}: {error.strerror}")]) from error
+    host = "localhost" if settings.web.host == "127.0.0.1" else settings.web.host
+    return f"http://{host}:{runner.addresses[0][1]}"

@@ -1,0 +1,1 @@
+"""One module per command; `gateway.cli` puts them together."""

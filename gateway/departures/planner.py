@@ -1,0 +1,253 @@
+"""Decides what should leave: one draft per reading or closed period, only where a consent covers it now.
+
+Nothing here sends. The same reading or period always gives the same draft identity, so planning twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import structlog
+
+from gateway.departures.periods import PERIOD_DAYS, due_last_day, first_day_of, local_midnight
+from gateway.errors import PermanentError, StoreUnavailable
+from gateway.fhir.mes import MesContext, drafts_for, summary_drafts
+from gateway.model import (
+    Consent,
+    ConsentState,
+    DataType,
+    DepartureDraft,
+    DestinationId,
+    Device,
+    DeviceId,
+    GlucosePeriod,
+    Metric,
+    Person,
+    PersonId,
+    StoredReading,
+)
+from gateway.ports import Clock, ReadingStore, Registry
+from gateway.settings import DestinationSettings
+
+__all__ = ["Planner", "PlannerPolicy", "PlanningDestination", "planning_destination"]
+
+_log = structlog.get_logger()
+_SUMMARY_KINDS = frozenset({"glucose_mean_14d", "gmi_14d"})
+_HISTORY_ROWS = 5000
+
+PeriodOf = Callable[[PersonId, date, int], Awaitable[GlucosePeriod | None]]
+"""(person, last local day, number of days) -> figures of that period, None when there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningDestination:
+    """A destination and, per person who has an account there, what the mapping needs."""
+
+    destination_id: DestinationId
+    contexts: Mapping[PersonId, MesContext]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerPolicy:
+    """The planner's rhythm.
+
+    Attributes:
+        poll_s: how often readings and periods are looked at without being woken.
+        chunk: readings decided in one transaction.
+        late_readings: how long after local midnight a day still counts as open, for readings that arrive late.
+    """
+
+    poll_s: float = 60.0
+    chunk: int = 500
+    late_readings: timedelta = timedelta(hours=3)
+
+
+def planning_destination(settings: DestinationSettings) -> PlanningDestination:
+    """The planner's view of a configured destination."""
+    return PlanningDestination(
+        DestinationId(settings.id),
+        {
+            PersonId(account.person): MesContext(
+                solution_oid=settings.solution_oid,
+                patient_authority_oid=settings.patient_authority_oid,
+                patient_id=account.patient_id,
+                terminology=settings.terminology,
+            )
+            for account in settings.accounts
+        },
+    )
+
+
+class Planner:
+    """Turns undecided readings and closed periods into outbox rows."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: ReadingStore,
+        clock: Clock,
+        destinations: Sequence[PlanningDestination],
+        period_of: PeriodOf,
+        *,
+        on_planned: Callable[[], None] | None = None,
+        policy: PlannerPolicy | None = None,
+    ) -> None:
+        """`on_planned` is called after new rows were put into the outbox (the dispatcher's `wake`)."""
+        self._registry = registry
+        self._store = store
+        self._clock = clock
+        self._destinations = tuple(destinations)
+        self._period_of = period_of
+        self._on_planned = on_planned
+        self._policy = policy or PlannerPolicy()
+        self._woken = asyncio.Event()
+        self._previous: dict[tuple[PersonId, DestinationId], date | None] = {}
+
+    def wake(self) -> None:
+        """There may be new readings: look now. To be called from the event loop."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Plan for ever."""
+        store_is_down = False
+        while True:
+            self._woken.clear()
+            try:
+                await self.plan_readings()
+                await self.plan_summaries()
+            except StoreUnavailable:
+                if not store_is_down:
+                    _log.error("planner.store_lost")
+                store_is_down = True
+            else:
+                if store_is_down:
+                    _log.info("planner.store_found")
+                store_is_down = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._policy.poll_s):
+                    await self._woken.wait()
+
+    async def plan_readings(self) -> int:
+        """Decide every undecided reading, once; returns how many rows are new. Raises StoreUnavailable."""
+        total = 0
+        while waiting := await self._registry.unplanned(limit=self._policy.chunk):
+            now = self._clock.now()
+            consents = await self._active_consents(now)
+            devices = {device.device_id: device for device in await self._registry.devices()}
+            drafts = [
+                draft
+                for stored in waiting
+                for draft in self._reading_drafts(stored, devices)
+                if _covers(consents, draft, draft.effective_at)
+            ]
+            added = await self._registry.plan(drafts, [stored.row_id for stored in waiting], now)
+            self._announce(added)
+            total += added
+            if len(waiting) < self._policy.chunk:
+                break
+        return total
+
+    async def plan_summaries(self) -> int:
+        """Plan each person's last closed period where one is due; returns how many rows are new.
+
+        A period leaves only as a whole: sufficient data, and every day of it inside the consent. Raises
+        StoreUnavailable.
+        """
+        now = self._clock.now()
+        consents = await self._active_consents(now)
+        people = {person.person_id: person for person in await self._registry.people()}
+        total = 0
+        for destination in self._destinations:
+            for person_id, context in destination.contexts.items():
+                consent = consents.get((person_id, DataType.GLUCOSE, destination.destination_id))
+                person = people.get(person_id)
+                if consent is None or person is None:
+                    continue
+                drafts = await self._period_drafts(person, destination.destination_id, context, consent, now)
+                if drafts:
+                    added = await self._registry.plan(drafts, (), now)
+                    self._previous.pop((person_id, destination.destination_id), None)
+                    self._announce(added)
+                    total += added
+        return total
+
+    async def _active_consents(self, now: datetime) -> dict[tuple[PersonId, DataType, DestinationId], Consent]:
+        return {
+            (consent.person_id, consent.data_type, consent.destination_id): consent
+            for consent in await self._registry.consents()
+            if consent.state_at(now) is ConsentState.ACTIVE
+        }
+
+    def _reading_drafts(self, stored: StoredReading, devices: Mapping[DeviceId, Device]) -> list[DepartureDraft]:
+        device = devices.get(stored.reading.device_id)
+        if stored.person_id is None or device is None:
+            return []
+        drafts: list[DepartureDraft] = []
+        for destination in self._destinations:
+            context = destination.contexts.get(stored.person_id)
+            if context is None:
+                continue
+            try:
+                drafts += drafts_for(stored, device, context, destination.destination_id)
+            except PermanentError as error:
+                _log.warning("planner.reading_skipped", row_id=stored.row_id, cause=type(error).__name__)
+        return drafts
+
+    async def _period_drafts(
+        self, person: Person, destination_id: DestinationId, context: MesContext, consent: Consent, now: datetime
+    ) -> list[DepartureDraft]:
+        previous = await self._previous_last_day(person, destination_id)
+        today = (now - self._policy.late_readings).astimezone(person.time_zone).date()
+        last_day = due_last_day(today, previous)
+        if last_day is None or local_midnight(first_day_of(last_day), person.time_zone) < consent.covers_from:
+            return []
+        period = await self._period_of(person.person_id, last_day, PERIOD_DAYS)
+        if period is None or not period.is_sufficient:
+            return []
+        period_end = local_midnight(last_day + timedelta(days=1), person.time_zone)
+        device = await self._sensor_of(person, period_end)
+        drafts = summary_drafts(period, device, context, destination_id, period_end.astimezone(person.time_zone))
+        return [draft for draft in drafts if draft.effective_at >= consent.covers_from]
+
+    async def _previous_last_day(self, person: Person, destination_id: DestinationId) -> date | None:
+        """Last day of the newest period in the outbox, whatever became of it; read once, then kept up to date."""
+        key = (person.person_id, destination_id)
+        if key not in self._previous:
+            ends = [
+                row.draft.effective_at
+                for row in await self._registry.departures(person_id=person.person_id, limit=_HISTORY_ROWS)
+                if row.draft.destination_id == destination_id and row.draft.kind in _SUMMARY_KINDS
+            ]
+            newest = max(ends).astimezone(person.time_zone).date() - timedelta(days=1) if ends else None
+            self._previous[key] = newest
+        return self._previous[key]
+
+    async def _sensor_of(self, person: Person, period_end: datetime) -> Device | None:
+        """The device of the newest interstitial reading of the period."""
+        newest = await self._store.readings(
+            person_id=person.person_id,
+            metrics={Metric.GLUCOSE_INTERSTITIAL},
+            end=period_end,
+            newest_first=True,
+            limit=1,
+        )
+        if not newest:
+            return None
+        return next((d for d in await self._registry.devices() if d.device_id == newest[0].reading.device_id), None)
+
+    def _announce(self, added: int) -> None:
+        if added:
+            _log.info("departures.planned", count=added)
+            if self._on_planned is not None:
+                self._on_planned()
+
+
+def _covers(
+    consents: Mapping[tuple[PersonId, DataType, DestinationId], Consent], draft: DepartureDraft, instant: datetime
+) -> bool:
+    consent = consents.get((draft.person_id, draft.data_type, draft.destination_id))
+    return consent is not None and instant >= consent.covers_from

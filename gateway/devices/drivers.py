@@ -1,0 +1,205 @@
+"""Which conversation belongs to which advertisement.
+
+A driver is data and two functions. Others add theirs through the entry-point group `gateway.devices`: each entry names
+a `Driver`. At most one driver may claim an advertisement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from gateway.devices.procedures import CgmSession, GlucoseFetch, Procedure, ScaleSession, ScaleUser
+from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
+from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
+from gateway.errors import ConfigurationError
+from gateway.model import DeviceKind
+
+__all__ = [
+    "BASE_UUID",
+    "ENTRY_POINT_GROUP",
+    "GENERIC_DRIVERS",
+    "Advert",
+    "Driver",
+    "Opening",
+    "driver_for",
+    "driver_for_kind",
+    "full_uuid",
+    "load_drivers",
+    "short_uuid",
+]
+
+ENTRY_POINT_GROUP = "gateway.devices"
+BASE_UUID = "-0000-1000-8000-00805f9b34fb"
+_NO_DATA: Mapping[str, bytes] = MappingProxyType({})
+_NO_MAKER: Mapping[int, bytes] = MappingProxyType({})
+
+
+def short_uuid(uuid: str) -> str:
+    """`2a18` for a UUID of the Bluetooth base, else the full one; lower case."""
+    text = uuid.lower()
+    return text[4:8] if text.startswith("0000") and text[8:] == BASE_UUID else text
+
+
+def full_uuid(uuid: str) -> str:
+    """128-bit text of a UUID in either form; lower case."""
+    text = uuid.lower()
+    return f"0000{text}{BASE_UUID}" if len(text) == 4 else text
+
+
+@dataclass(frozen=True, slots=True)
+class Advert:
+    """What an advertisement says.
+
+    Attributes:
+        name: local name, None when not sent.
+        services: service UUIDs, short where they are of the Bluetooth base.
+        service_data: payload by service UUID, short likewise.
+        manufacturer_data: payload by company identifier.
+    """
+
+    name: str | None = None
+    services: frozenset[str] = frozenset()
+    service_data: Mapping[str, bytes] = field(default=_NO_DATA)
+    manufacturer_data: Mapping[int, bytes] = field(default=_NO_MAKER)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a driver may need to begin.
+
+    Attributes:
+        local_now: aware, the owner's wall clock and zone.
+        state: the driver's last durable checkpoint, or None.
+        scale_user: the owner's slot on a scale, or None.
+        may_set_clock: whether the device's clock may be set to `local_now`.
+    """
+
+    local_now: datetime
+    state: Mapping[str, str | int | bool | None] | None = None
+    scale_user: ScaleUser | None = None
+    may_set_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """How one family of devices is recognised and read.
+
+    Attributes:
+        name: unique, for logs.
+        kinds: what its devices are.
+        services: where its characteristics are looked for first, in this order.
+        matches: whether an advertisement is of this family.
+        open: the conversation.
+        checkpoint: name of the checkpoint that `open` wants as `Opening.state`; None: none.
+        is_bonded: whether to pair before anything else; otherwise only when the device refuses without.
+        drops_unbonded: whether a link that ends before the device said anything means that it wants a bond.
+    """
+
+    name: str
+    kinds: frozenset[DeviceKind]
+    services: tuple[str, ...]
+    matches: Callable[[Advert], bool]
+    open: Callable[[Opening], Procedure]
+    checkpoint: str | None = None
+    is_bonded: bool = False
+    drops_unbonded: bool = False
+
+
+def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
+    """The driver that claims `advert`, or None."""
+    return next((driver for driver in drivers if driver.matches(advert)), None)
+
+
+def driver_for_kind(kind: DeviceKind, drivers: Sequence[Driver]) -> Driver | None:
+    """The first driver for a device that is known by configuration and whose advertisement tells no service."""
+    return next((driver for driver in drivers if kind in driver.kinds), None)
+
+
+def load_drivers() -> tuple[Driver, ...]:
+    """Drivers of installed packages, then the generic ones; so a special driver goes before the standard.
+
+    Raises:
+        ConfigurationError: an entry point that cannot be loaded, is no `Driver`, or repeats a name.
+    """
+    found: list[Driver] = []
+    problems: list[tuple[str, str]] = []
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        try:
+            driver = entry.load()
+        except (ImportError, AttributeError) as error:
+            problems.append((f"{ENTRY_POINT_GROUP}:{entry.name}", f"cannot be loaded ({type(error).__name__})"))
+            continue
+        if isinstance(driver, Driver):
+            found.append(driver)
+        else:
+            problems.append((f"{ENTRY_POINT_GROUP}:{entry.name}", "is not a gateway.devices.drivers.Driver"))
+    drivers = (*found, *GENERIC_DRIVERS)
+    names = [driver.name for driver in drivers]
+    problems += [
+        (ENTRY_POINT_GROUP, f"two drivers are called {name!r}") for name in {n for n in names if names.count(n) > 1}
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return drivers
+
+
+def _is_cgm(advert: Advert) -> bool:
+    return "181f" in advert.services
+
+
+def _is_meter(advert: Advert) -> bool:
+    return "1808" in advert.services and not _is_cgm(advert)
+
+
+def _is_scale(advert: Advert) -> bool:
+    """A scale to connect to; one that puts its result into the service data only broadcasts."""
+    scale = {"181d", "181b"}
+    is_offered = bool(scale & advert.services) and not scale & advert.service_data.keys()
+    return is_offered and not _is_cgm(advert) and not _is_meter(advert)
+
+
+def _open_meter(opening: Opening) -> Procedure:
+    return GlucoseFetch(opening.state)
+
+
+def _open_cgm(opening: Opening) -> Procedure:
+    return CgmSession(opening.local_now, opening.state)
+
+
+def _open_scale(opening: Opening) -> Procedure:
+    wall = opening.local_now.replace(tzinfo=None) if opening.may_set_clock else None
+    return ScaleSession(opening.scale_user, set_clock_to=wall)
+
+
+GENERIC_DRIVERS: tuple[Driver, ...] = (
+    Driver(
+        name="gatt.glucose_meter",
+        kinds=frozenset({DeviceKind.GLUCOSE_METER}),
+        services=("1808", "1805", "180a", "180f"),
+        matches=_is_meter,
+        open=_open_meter,
+        checkpoint=GLUCOSE_CHECKPOINT,
+        drops_unbonded=True,
+    ),
+    Driver(
+        name="gatt.cgm",
+        kinds=frozenset({DeviceKind.CGM}),
+        services=("181f", "1805", "180a", "180f"),
+        matches=_is_cgm,
+        open=_open_cgm,
+        checkpoint=CGM_CHECKPOINT,
+        drops_unbonded=True,
+    ),
+    Driver(
+        name="gatt.scale",
+        kinds=frozenset({DeviceKind.SCALE, DeviceKind.BODY_COMPOSITION_ANALYSER}),
+        services=("181d", "181b", "181c", "1805", "180a", "180f"),
+        matches=_is_scale,
+        open=_open_scale,
+    ),
+)
+"""Devices that follow the adopted GATT services."""

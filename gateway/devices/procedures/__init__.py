@@ -1,0 +1,55 @@
+"""Conversations with Bluetooth devices as state machines without I/O."""
+
+from gateway.devices.procedures.cgm_session import CgmSession
+from gateway.devices.procedures.device_facts import DeviceFacts, Facts
+from gateway.devices.procedures.glucose_fetch import GlucoseFetch
+from gateway.devices.procedures.requests import (
+    ATT_NOT_FOUND,
+    CgmSample,
+    Close,
+    CompositionSample,
+    Frame,
+    GlucoseRecord,
+    Keep,
+    Mark,
+    Outcome,
+    Patience,
+    Procedure,
+    Read,
+    Record,
+    Request,
+    Spoiled,
+    Subscribe,
+    WeightSample,
+    Write,
+    merged,
+)
+from gateway.devices.procedures.scale_session import ScaleSession, ScaleUser
+
+__all__ = [
+    "ATT_NOT_FOUND",
+    "CgmSample",
+    "CgmSession",
+    "Close",
+    "CompositionSample",
+    "DeviceFacts",
+    "Facts",
+    "Frame",
+    "GlucoseFetch",
+    "GlucoseRecord",
+    "Keep",
+    "Mark",
+    "Outcome",
+    "Patience",
+    "Procedure",
+    "Read",
+    "Record",
+    "Request",
+    "ScaleSession",
+    "ScaleUser",
+    "Spoiled",
+    "Subscribe",
+    "WeightSample",
+    "Write",
+    "merged",
+]

@@ -1,0 +1,389 @@
+"""Reading the new records of a glucose meter: Glucose Service 1808 with its Record Access Control Point.
+
+    subscribe, read the feature
+    count what lies past the watermark
+      nothing -> look at the newest record: has the counter started again?
+      some    -> look at the record of the watermark: is it still the same one?
+    report -> wait for what is late -> keep -> (something is missing: report once more) -> close
+
+Records are durable before the watermark passes them, and before the next request is written.
+
+Source: Bluetooth Glucose Profile 1.0, record access; Glucose Service 1.0.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from gateway.devices import racp
+from gateway.devices.glucose import (
+    GlucoseContext,
+    GlucoseMeasurement,
+    parse_glucose_measurement,
+    parse_glucose_measurement_context,
+)
+from gateway.devices.procedures.glucose_watermark import LAST_SEQUENCE, GlucoseWatermark
+from gateway.devices.procedures.requests import (
+    Close,
+    Frame,
+    GlucoseRecord,
+    Keep,
+    Outcome,
+    Patience,
+    Read,
+    Request,
+    Spoiled,
+    Subscribe,
+    Write,
+)
+from gateway.devices.racp import RacpCount, RacpOpCode, RacpResponseCode, RacpResult
+from gateway.errors import MalformedFrame
+
+__all__ = ["GlucoseFetch"]
+
+_MEASUREMENT: Final = "2a18"
+_CONTEXT: Final = "2a34"
+_FEATURE: Final = "2a51"
+_RACP: Final = "2a52"
+_IN_PROGRESS: Final = frozenset({0xFE, 0x80})
+_BUSY: Final = frozenset(
+    {
+        RacpResponseCode.PROCEDURE_NOT_COMPLETED,
+        RacpResponseCode.SERVER_BUSY,
+        RacpResponseCode.ABORT_UNSUCCESSFUL,
+    }
+)
+_UNFILTERED: Final = frozenset(
+    {
+        RacpResponseCode.INVALID_OPERATOR,
+        RacpResponseCode.OPERATOR_NOT_SUPPORTED,
+        RacpResponseCode.INVALID_OPERAND,
+        RacpResponseCode.OPERAND_NOT_SUPPORTED,
+    }
+)
+_Key = tuple[int, datetime | None]
+
+
+class _Step(enum.Enum):
+    SUBSCRIBING = enum.auto()
+    COUNTING = enum.auto()
+    PROBING = enum.auto()
+    REPORTING = enum.auto()
+    SETTLING = enum.auto()
+    LOOKING_AT_NEWEST = enum.auto()
+    CLEARING = enum.auto()
+    ABORTING = enum.auto()
+    DONE = enum.auto()
+
+
+class GlucoseFetch:
+    """One visit to a meter.
+
+    Args:
+        state: the last durable checkpoint `glucose.records`, or None.
+    """
+
+    def __init__(self, state: Mapping[str, str | int | bool | None] | None = None) -> None:
+        self._durable = GlucoseWatermark.of(state)
+        self._base = self._durable
+        self._step = _Step.SUBSCRIBING
+        self._asks_all = self._base.sequence is None or self._base.sequence == LAST_SEQUENCE
+        self._is_same_life = False
+        self._expected: int | None = None
+        self._rounds = 0
+        self._was_cleared = False
+        self._records: dict[_Key, tuple[GlucoseMeasurement, Frame]] = {}
+        self._contexts: dict[int, tuple[GlucoseContext, Frame]] = {}
+        self._fresh: dict[_Key, None] = {}
+        self._spoiled: list[Spoiled] = []
+        self._spoiled_measurements = 0
+        self._witness: GlucoseMeasurement | None = None
+        self._interrupted = self._step
+        self._orphans: set[Frame] = set()
+        self._after_keep: list[Request] = []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the visit is over."""
+        return self._step is _Step.DONE
+
+    @property
+    def patience(self) -> Patience:
+        """A short one while only latecomers are waited for."""
+        return Patience.QUIET if self._step is _Step.SETTLING else Patience.ANSWER
+
+    def start(self) -> list[Request]:
+        """Subscribe before anything is asked, as the service demands."""
+        return [Subscribe(_MEASUREMENT), Subscribe(_CONTEXT), Subscribe(_RACP), Read(_FEATURE)]
+
+    def on_read(self, char: str, data: bytes) -> list[Request]:
+        """The feature says what the meter can detect; nothing here depends on it."""
+        del data
+        return self._count() if char == _FEATURE and self._step is _Step.SUBSCRIBING else []
+
+    def on_notify(self, char: str, data: bytes) -> list[Request]:
+        """A record, its context, or an answer of the control point."""
+        if self._step is _Step.DONE:
+            return []
+        try:
+            if char == _RACP:
+                return self._on_answer(racp.parse_racp_response(data))
+            if char == _MEASUREMENT:
+                self._take_measurement(parse_glucose_measurement(data), Frame(char, data))
+            elif char == _CONTEXT:
+                self._take_context(parse_glucose_measurement_context(data), Frame(char, data))
+        except MalformedFrame as error:
+            self._spoiled.append(Spoiled(Frame(char, data), str(error)))
+            self._spoiled_measurements += char == _MEASUREMENT
+        return self._settle() if self._step is _Step.SETTLING else []
+
+    def on_kept(self) -> list[Request]:
+        """Only now may the meter be asked for more."""
+        requests, self._after_keep = self._after_keep, []
+        return requests
+
+    def on_refused(self, char: str, att_code: int) -> list[Request]:
+        """The context is optional, the feature is not needed; everything else ends the visit."""
+        if self._step is _Step.DONE or char == _CONTEXT:
+            return []
+        if char == _FEATURE:
+            return self._count() if self._step is _Step.SUBSCRIBING else []
+        if char == _RACP and att_code in _IN_PROGRESS and not self._was_cleared:
+            self._was_cleared = True
+            self._interrupted, self._step = self._step, _Step.CLEARING
+            return [Write(_RACP, racp.abort())]
+        outcome = Outcome.RETRY_LATER if att_code in _IN_PROGRESS else Outcome.REFUSED
+        return self._finish(outcome, f"attribute error {att_code:#04x} on {char}")
+
+    def on_silence(self) -> list[Request]:
+        """What is late has not come, or the meter has died in mid-sentence: abort, then give up."""
+        match self._step:
+            case _Step.SETTLING:
+                return self._conclude()
+            case _Step.DONE:
+                return []
+            case _Step.ABORTING | _Step.SUBSCRIBING:
+                return self._finish(Outcome.SILENT, "no answer")
+            case _:
+                self._step = _Step.ABORTING
+                return [Write(_RACP, racp.abort())]
+
+    def on_link_lost(self) -> list[Request]:
+        """Keep what has come; the watermark moves over an unbroken run only."""
+        requests = self._partial()
+        self._step = _Step.DONE
+        return requests
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    @property
+    def _selection(self) -> racp.Selection:
+        sequence = self._base.sequence
+        if self._asks_all or sequence is None or sequence == LAST_SEQUENCE:
+            return racp.all_records()
+        return racp.sequence_at_least(sequence + 1)
+
+    def _count(self) -> list[Request]:
+        self._step = _Step.COUNTING
+        return [Write(_RACP, racp.count(self._selection))]
+
+    def _probe(self) -> list[Request]:
+        """Before a report: is the record of the watermark still the one that was read?"""
+        sequence = self._base.sequence
+        if self._asks_all or sequence is None or self._is_same_life:
+            return self._report()
+        self._step, self._witness = _Step.PROBING, None
+        return [Write(_RACP, racp.report(racp.sequence_within(sequence, sequence)))]
+
+    def _report(self) -> list[Request]:
+        self._step = _Step.REPORTING
+        self._rounds += 1
+        self._spoiled_measurements = 0
+        return [Write(_RACP, racp.report(self._selection))]
+
+    def _look_at_newest(self) -> list[Request]:
+        if self._base.sequence is None or self._is_same_life:
+            return self._finish(Outcome.COMPLETE)
+        self._step, self._witness = _Step.LOOKING_AT_NEWEST, None
+        return [Write(_RACP, racp.report_last())]
+
+    def _begin_epoch(self) -> list[Request]:
+        """The counter has started again: everything that the meter holds belongs to its new life."""
+        self._base = self._base.next_epoch
+        self._asks_all, self._is_same_life = True, True
+        self._records.clear()
+        self._contexts.clear()
+        self._fresh.clear()
+        self._expected, self._rounds = None, 0
+        return self._count()
+
+    # --- hearing ------------------------------------------------------------------------------------------------
+
+    def _take_measurement(self, measurement: GlucoseMeasurement, frame: Frame) -> None:
+        if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST}:
+            self._witness = measurement
+            return
+        key = (measurement.sequence, measurement.base_time)
+        if key not in self._records or self._records[key][1] != frame:
+            self._records[key] = (measurement, frame)
+            self._fresh[key] = None
+
+    def _take_context(self, context: GlucoseContext, frame: Frame) -> None:
+        if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST}:
+            return
+        known = self._contexts.get(context.sequence)
+        self._contexts[context.sequence] = (context, frame)
+        if known is None or known[1] != frame:
+            self._fresh.update((key, None) for key in self._records if key[0] == context.sequence)
+
+    def _on_answer(self, answer: RacpCount | RacpResult) -> list[Request]:
+        if self._step is _Step.ABORTING:
+            return self._finish(Outcome.SILENT, "aborted")
+        if self._step is _Step.CLEARING:
+            return self._resume()
+        if self._step is _Step.COUNTING:
+            return self._on_count(answer)
+        if not isinstance(answer, RacpResult) or answer.request != RacpOpCode.REPORT_RECORDS:
+            return []
+        if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST, _Step.REPORTING} and answer.code in _BUSY:
+            return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
+        match self._step:
+            case _Step.PROBING:
+                return self._on_probed()
+            case _Step.LOOKING_AT_NEWEST:
+                if self._witness is not None and self._base.contradicts(self._witness):
+                    return self._begin_epoch()
+                return self._finish(Outcome.COMPLETE)
+            case _Step.REPORTING:
+                return self._on_reported(answer)
+            case _:
+                return []
+
+    def _on_count(self, answer: RacpCount | RacpResult) -> list[Request]:
+        if isinstance(answer, RacpCount):
+            self._expected = answer.count
+            return self._probe() if answer.count else self._look_at_newest()
+        if answer.request != RacpOpCode.REPORT_COUNT:
+            return []
+        if answer.code in _BUSY:
+            return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
+        if answer.code == RacpResponseCode.NO_RECORDS_FOUND:
+            return self._look_at_newest()
+        return self._probe()
+
+    def _on_probed(self) -> list[Request]:
+        if self._witness is not None and self._witness.sequence == self._base.sequence:
+            if self._base.contradicts(self._witness):
+                return self._begin_epoch()
+            self._is_same_life = True
+        return self._report()
+
+    def _on_reported(self, answer: RacpResult) -> list[Request]:
+        if answer.is_success:
+            if answer.code == RacpResponseCode.NO_RECORDS_FOUND and not self._records:
+                return self._look_at_newest()
+            if self._is_epoch_in_doubt:
+                return self._begin_epoch()
+            self._step = _Step.SETTLING
+            return self._settle()
+        if answer.code in _UNFILTERED and not self._asks_all:
+            self._asks_all, self._expected, self._rounds = True, None, 0
+            return self._report()
+        return self._finish(Outcome.REFUSED, f"record access code {int(answer.code)}")
+
+    @property
+    def _is_epoch_in_doubt(self) -> bool:
+        """Whether what came does not fit the watermark, and the record of the watermark did not vouch for it."""
+        if self._base.sequence is None or self._is_same_life:
+            return False
+        measurements = [measurement for measurement, _ in self._records.values()]
+        if self._asks_all:
+            own = [m for m in measurements if m.sequence == self._base.sequence]
+            newest = max(measurements, key=lambda m: m.sequence, default=None)
+            suspects = own or ([newest] if newest is not None else [])
+            return any(self._base.contradicts(m) for m in suspects)
+        return any(self._base.is_after(m) for m in measurements if m.sequence > self._base.sequence)
+
+    # --- keeping ------------------------------------------------------------------------------------------------
+
+    @property
+    def _complete(self) -> set[_Key]:
+        """Records that lack nothing."""
+        return {key for key, (m, _) in self._records.items() if not m.has_context or m.sequence in self._contexts}
+
+    @property
+    def _missing(self) -> int:
+        return 0 if self._expected is None else max(0, self._expected - len(self._records))
+
+    def _settle(self) -> list[Request]:
+        """Latecomers: the meter's answer may overtake its last records, and a context its measurement."""
+        is_whole = not self._missing and len(self._complete) == len(self._records)
+        return self._conclude() if is_whole else []
+
+    def _conclude(self) -> list[Request]:
+        if self._missing and self._rounds < 2:
+            partial = self._keep(self._base.along(self._measurements, self._complete))
+            again = self._report()
+            if not partial:
+                return again
+            self._after_keep = again
+            return partial
+        return self._finish(Outcome.COMPLETE)
+
+    @property
+    def _measurements(self) -> list[GlucoseMeasurement]:
+        return [measurement for measurement, _ in self._records.values()]
+
+    def _keep(self, watermark: GlucoseWatermark) -> list[Request]:
+        records = []
+        for key in self._fresh:
+            measurement, frame = self._records[key]
+            context = self._contexts.get(measurement.sequence)
+            frames = (frame,) if context is None else (frame, context[1])
+            records.append(GlucoseRecord(measurement, None if context is None else context[0], frames))
+        mark = watermark.mark if watermark != self._durable else None
+        numbers = {sequence for sequence, _ in self._records}
+        orphans = [f for n, (_, f) in self._contexts.items() if n not in numbers and f not in self._orphans]
+        if not records and not self._spoiled and not orphans and mark is None:
+            return []
+        keep = Keep(tuple(records), tuple(self._spoiled), tuple(orphans), epoch=self._base.epoch, mark=mark)
+        self._orphans.update(orphans)
+        self._durable = watermark
+        self._fresh.clear()
+        self._spoiled.clear()
+        return [keep]
+
+    def _partial(self) -> list[Request]:
+        if self._step is _Step.DONE or self._is_epoch_in_doubt:
+            return []
+        return self._keep(self._base.along(self._measurements, self._complete))
+
+    def _finish(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
+        if outcome is not Outcome.COMPLETE:
+            kept = self._partial()
+        elif self._missing > self._spoiled_measurements:
+            kept = self._keep(self._base.along(self._measurements, set(self._records)))
+        else:
+            kept = self._keep(self._base.past(self._measurements))
+        close = Close(outcome, detail)
+        self._step = _Step.DONE
+        if not kept:
+            return [close]
+        self._after_keep = [close]
+        return kept
+
+    def _resume(self) -> list[Request]:
+        """Ask again what the meter was too busy to hear."""
+        match self._interrupted:
+            case _Step.PROBING:
+                return self._probe()
+            case _Step.REPORTING:
+                self._rounds -= 1
+                return self._report()
+            case _Step.LOOKING_AT_NEWEST:
+                return self._look_at_newest()
+            case _:
+                return self._count()

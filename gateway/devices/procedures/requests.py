@@ -1,0 +1,255 @@
+"""What a procedure may ask of a link, and what a procedure is.
+
+A procedure is a state machine between one device and the gateway. It never touches a radio, a store or a clock:
+whoever owns the link feeds it what happened and carries out the requests that it returns, in their order.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from gateway.devices.body_composition import BodyCompositionMeasurement
+from gateway.devices.cgm import CgmFeature, CgmRecord
+from gateway.devices.glucose import GlucoseContext, GlucoseMeasurement
+from gateway.devices.weight_scale import WeightMeasurement
+
+__all__ = [
+    "ATT_NOT_FOUND",
+    "CgmSample",
+    "Close",
+    "CompositionSample",
+    "Frame",
+    "GlucoseRecord",
+    "Keep",
+    "Mark",
+    "Outcome",
+    "Patience",
+    "Procedure",
+    "Read",
+    "Record",
+    "Request",
+    "Spoiled",
+    "Subscribe",
+    "WeightSample",
+    "Write",
+    "merged",
+]
+
+ATT_NOT_FOUND = 0x0A
+"""Given to `on_refused` for a characteristic that the device does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read a characteristic; answered by `on_read` or `on_refused`. `char`: 16-bit UUID as `2a51`, or a full UUID."""
+
+    char: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write with response; a refusal comes as `on_refused`, success says nothing. The data may be a secret."""
+
+    char: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Ask for notifications or indications, whichever the characteristic has; a refusal comes as `on_refused`."""
+
+    char: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A payload as it came."""
+
+    char: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GlucoseRecord:
+    """One stored test: the measurement, its context where one came, and their payloads (the measurement's first)."""
+
+    measurement: GlucoseMeasurement
+    context: GlucoseContext | None
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CgmSample:
+    """One record of a sensor; the records of one notification share its payload in `frames`.
+
+    `session_start` is aware, UTC.
+    """
+
+    record: CgmRecord
+    session_start: datetime
+    feature: CgmFeature | None
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSample:
+    """One Weight Measurement."""
+
+    measurement: WeightMeasurement
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionSample:
+    """One Body Composition Measurement, joined from one or more packets."""
+
+    measurement: BodyCompositionMeasurement
+    frames: tuple[Frame, ...]
+
+
+Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample
+
+
+@dataclass(frozen=True, slots=True)
+class Spoiled:
+    """A payload that could not be decoded, and why, in words without values."""
+
+    frame: Frame
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A checkpoint of the device: how far it has been read. `state` as in `gateway.model.Checkpoint`."""
+
+    name: str
+    state: Mapping[str, str | int | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Make all of this durable in one transaction, then call `on_kept`.
+
+    Attributes:
+        records: decoded records.
+        spoiled: payloads to set aside.
+        loose: payloads to keep although no record goes with them yet.
+        epoch: life of the device's record counter that the records belong to.
+        mark: checkpoint that holds once the records are durable; None: unchanged.
+        is_told_once: the device forgets what it has said, so that giving up loses it.
+    """
+
+    records: tuple[Record, ...] = ()
+    spoiled: tuple[Spoiled, ...] = ()
+    loose: tuple[Frame, ...] = ()
+    epoch: int = 0
+    mark: Mark | None = None
+    is_told_once: bool = False
+
+
+class Outcome(enum.StrEnum):
+    """How a contact ended."""
+
+    COMPLETE = "complete"
+    """Everything there was is durable."""
+    RETRY_LATER = "retry_later"
+    """The device is busy or asked to be left alone."""
+    SILENT = "silent"
+    """The device stopped answering."""
+    LINK_LOST = "link_lost"
+    REFUSED = "refused"
+    """The device refuses the procedure."""
+    CONSENT_REFUSED = "consent_refused"
+    """The scale did not accept the person's code; it must not be tried again before a person has looked at it."""
+    NEEDS_PAIRING = "needs_pairing"
+    NOT_KEPT = "not_kept"
+    """The store could not make the records durable; the device still has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The contact is over: end the link."""
+
+    outcome: Outcome
+    detail: str | None = None
+
+
+Request: TypeAlias = Read | Write | Subscribe | Keep | Close
+
+
+class Patience(enum.Enum):
+    """How long silence may last before `on_silence` is called."""
+
+    ANSWER = "answer"
+    """As long as a device may take over an answer."""
+    QUIET = "quiet"
+    """A few seconds: the device has probably said everything."""
+    FOREVER = "forever"
+
+
+class Procedure(Protocol):
+    """One conversation with one device. Every method is total: bytes of any shape never raise."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will be asked."""
+        ...
+
+    @property
+    def patience(self) -> Patience:
+        """How long to wait now for the next word of the device."""
+        ...
+
+    def start(self) -> list[Request]:
+        """The first requests; called once, on a link whose services are known."""
+        ...
+
+    def on_read(self, char: str, data: bytes) -> list[Request]:
+        """Answer to a `Read`."""
+        ...
+
+    def on_notify(self, char: str, data: bytes) -> list[Request]:
+        """A notification or indication."""
+        ...
+
+    def on_kept(self) -> list[Request]:
+        """What the last `Keep` held is durable."""
+        ...
+
+    def on_refused(self, char: str, att_code: int) -> list[Request]:
+        """A `Read`, `Write` or `Subscribe` was refused with this ATT error code."""
+        ...
+
+    def on_silence(self) -> list[Request]:
+        """Nothing came for as long as `patience` allows."""
+        ...
+
+    def on_link_lost(self) -> list[Request]:
+        """The link is gone, or is being given up: what should still be kept.
+
+        Only `Keep` and `Close` have an effect; without a `Close` the contact ends as `Outcome.LINK_LOST`.
+        """
+        ...
+
+
+def merged(requests: list[Request]) -> list[Request]:
+    """Join neighbouring `Keep`s of one epoch, so that what came in one burst is one transaction."""
+    result: list[Request] = []
+    for request in requests:
+        last = result[-1] if result else None
+        if isinstance(request, Keep) and isinstance(last, Keep) and request.epoch == last.epoch:
+            result[-1] = replace(
+                last,
+                records=last.records + request.records,
+                spoiled=last.spoiled + request.spoiled,
+                loose=last.loose + request.loose,
+                mark=request.mark or last.mark,
+                is_told_once=last.is_told_once or request.is_told_once,
+            )
+        else:
+            result.append(request)
+    return result

@@ -1,0 +1,36 @@
+"""Keeps a worker running: the one place where an unexpected error is caught, logged, counted and survived."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+__all__ = ["supervise"]
+
+_log = structlog.get_logger()
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
+_SOUND_S = 600.0
+
+
+async def supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` for ever: when it fails or ends, start it again after a pause that doubles, up to five minutes.
+
+    A worker that was sound for ten minutes begins again at the short pause. Cancellation ends it.
+    """
+    loop = asyncio.get_running_loop()
+    pause_s, failures = _FIRST_PAUSE_S, 0
+    while True:
+        started = loop.time()
+        try:
+            await work()
+            _log.warning("worker.ended", worker=name)
+        except Exception:  # noqa: BLE001 - the supervisor is where unexpected errors end
+            failures += 1
+            _log.error("worker.failed", worker=name, failures=failures, exc_info=True)
+        if loop.time() - started > _SOUND_S:
+            pause_s = _FIRST_PAUSE_S
+        await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -1,0 +1,179 @@
+"""The aiohttp application: one page, its live fragment, the event stream, health for machines.
+
+Answers only to the host names it was told, sends nothing that a cache may keep, and loads nothing from elsewhere.
+Reached from another machine than its own, it asks for the access code (HTTP Basic, any user name).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import jinja2
+from aiohttp import hdrs, web
+from pydantic import SecretStr
+
+from gateway import __version__
+from gateway.changes import Changes
+from gateway.settings import WebSettings
+from gateway.web.texts import Texts, choose_language
+from gateway.web.view import View
+
+__all__ = ["create_app"]
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+_KEEP_ALIVE_S = 20.0
+_CALM_S = 0.5
+_MOST_STREAMS = 50
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Middleware = Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]
+_VIEW: Final = web.AppKey("view", View)
+_CHANGES: Final = web.AppKey("changes", Changes)
+_PAGES: Final = web.AppKey("pages", jinja2.Environment)
+_LANGUAGE: Final = web.AppKey("language", str)
+_STREAMS: Final = web.AppKey("streams", set[asyncio.Event])
+_ENDING: Final = web.AppKey("ending", asyncio.Event)
+
+
+def create_app(
+    view: View, changes: Changes, settings: WebSettings, *, language: str, access_code: SecretStr | None = None
+) -> web.Application:
+    """Build the application.
+
+    Args:
+        view: where the content comes from.
+        changes: told when something changed; every open page follows it.
+        settings: host names that are answered.
+        language: of a browser without a wish, `fr` or `en`.
+        access_code: asked of everybody when given.
+    """
+    app = web.Application(
+        middlewares=[_guard(frozenset(settings.allowed_hosts), access_code)], client_max_size=64 * 1024
+    )
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("gateway.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["decimal"] = Decimal
+    app[_VIEW], app[_CHANGES], app[_PAGES] = view, changes, pages
+    app[_LANGUAGE], app[_STREAMS], app[_ENDING] = language, set(), asyncio.Event()
+    app.router.add_get("/", _index)
+    app.router.add_get("/fragment", _fragment)
+    app.router.add_get("/events", _events)
+    app.router.add_get("/health", _health)
+    app.router.add_static("/static", Path(str(files("gateway.web") / "static")), append_version=False)
+    app.on_response_prepare.append(_add_headers)
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+def _guard(
+    allowed_hosts: frozenset[str], access_code: SecretStr | None
+) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if _host_name(request.headers.get(hdrs.HOST, "")) not in allowed_hosts:
+            return web.Response(status=421, text="This name is not one of the gateway's (web.allowed_hosts).\n")
+        if access_code is not None and request.path != "/health" and not _knows(request, access_code):
+            challenge = {hdrs.WWW_AUTHENTICATE: 'Basic realm="Passerelle", charset="UTF-8"'}
+            return web.Response(status=401, text="The access code is needed.\n", headers=challenge)
+        return await handler(request)
+
+    return guard
+
+
+def _host_name(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name if name and port.isdigit() else host
+
+
+def _knows(request: web.Request, access_code: SecretStr) -> bool:
+    scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        _, _, given = base64.b64decode(credentials, validate=True).partition(b":")
+    except binascii.Error:
+        return False
+    return hmac.compare_digest(given, access_code.get_secret_value().encode())
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[_ENDING].set()
+    for stream in app[_STREAMS]:
+        stream.set()
+
+
+def _texts(request: web.Request) -> Texts:
+    accepted = request.headers.get(hdrs.ACCEPT_LANGUAGE, "")
+    return Texts(choose_language(request.query.get("lang"), accepted, request.app[_LANGUAGE]))
+
+
+async def _render(request: web.Request, template: str) -> web.Response:
+    page = await request.app[_VIEW].page()
+    html = request.app[_PAGES].get_template(template).render(page=page, t=_texts(request))
+    return web.Response(text=html, content_type="text/html")
+
+
+async def _index(request: web.Request) -> web.StreamResponse:
+    return await _render(request, "page.html")
+
+
+async def _fragment(request: web.Request) -> web.StreamResponse:
+    return await _render(request, "content.html")
+
+
+async def _health(_request: web.Request) -> web.StreamResponse:
+    return web.json_response({"status": "ok", "version": __version__})
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    streams, ending = request.app[_STREAMS], request.app[_ENDING]
+    if len(streams) >= _MOST_STREAMS:
+        return web.Response(status=503, headers={"Retry-After": "60"}, text="Too many open pages.\n")
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    with request.app[_CHANGES].follow() as changed:
+        streams.add(changed)
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 3000\n\n")
+            while not ending.is_set():
+                try:
+                    async with asyncio.timeout(_KEEP_ALIVE_S):
+                        await changed.wait()
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                    continue
+                changed.clear()
+                await response.write(b"event: changed\ndata: 1\n\n")
+                await asyncio.sleep(_CALM_S)  # a burst is one change
+        except ConnectionResetError:
+            pass  # the visitor left
+        finally:
+            streams.discard(changed)
+    return response

@@ -1,0 +1,96 @@
+"""Small drawings as SVG path data: the template holds the frame and its words, this holds the arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+__all__ = ["DayCurve", "WeightCurve", "day_curve", "weight_curve"]
+
+_WIDTH, _HEIGHT = 720.0, 200.0
+_TOP_MG_DL, _BOTTOM_MG_DL = 350.0, 0.0
+_GAP = timedelta(minutes=16)
+
+
+@dataclass(frozen=True, slots=True)
+class DayCurve:
+    """Coordinates in a box of 720 x 200: 30 units an hour, 0 to 350 mg/dL.
+
+    Attributes:
+        lines: one path per stretch without a gap above 16 minutes; gaps stay open.
+        sticks: finger-sticks as (x, y).
+        last: the newest point, or None.
+    """
+
+    lines: tuple[str, ...]
+    sticks: tuple[tuple[float, float], ...]
+    last: tuple[float, float] | None
+
+
+def _place(local_time: datetime, mg_dl: Decimal) -> tuple[float, float]:
+    minutes = local_time.hour * 60 + local_time.minute + local_time.second / 60
+    share = (float(mg_dl) - _BOTTOM_MG_DL) / (_TOP_MG_DL - _BOTTOM_MG_DL)
+    return round(minutes / 2, 1), round(_HEIGHT * (1 - min(1.0, max(0.0, share))), 1)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    if len(points) == 1:
+        return f"M{points[0][0]} {points[0][1]}h1"
+    return "M" + "L".join(f"{x} {y}" for x, y in points)
+
+
+def day_curve(
+    readings: Sequence[tuple[datetime, Decimal]], sticks: Sequence[tuple[datetime, Decimal]] = ()
+) -> DayCurve:
+    """The curve of one local day.
+
+    Args:
+        readings: (naive local time, mg/dL), ascending, of one day.
+        sticks: finger-sticks of the same day.
+    """
+    stretches: list[list[tuple[float, float]]] = []
+    previous: datetime | None = None
+    for local_time, mg_dl in readings:
+        if previous is None or local_time - previous > _GAP or local_time < previous:
+            stretches.append([])
+        stretches[-1].append(_place(local_time, mg_dl))
+        previous = local_time
+    return DayCurve(
+        lines=tuple(_path(stretch) for stretch in stretches),
+        sticks=tuple(_place(local_time, mg_dl) for local_time, mg_dl in sticks),
+        last=stretches[-1][-1] if stretches else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCurve:
+    """Coordinates in a box of 280 x 80, oldest left.
+
+    Attributes:
+        dots: daily weigh-ins.
+        low_kg, high_kg: the values at the lower and upper edge.
+    """
+
+    dots: tuple[tuple[float, float], ...]
+    low_kg: Decimal
+    high_kg: Decimal
+
+
+def weight_curve(days: Sequence[tuple[int, Decimal]]) -> WeightCurve | None:
+    """Weigh-ins as dots; None with fewer than two.
+
+    Args:
+        days: (days before today 0..27, kilograms).
+    """
+    if len(days) < 2:
+        return None
+    masses = [mass for _, mass in days]
+    middle = (min(masses) + max(masses)) / 2
+    half = max(Decimal(1), (max(masses) - min(masses)) / 2 * Decimal("1.1"))
+    low, high = middle - half, middle + half
+    dots = tuple(
+        (round(275 - 270 * ago / 27, 1), round(75 - 70 * float((mass - low) / (high - low)), 1)) for ago, mass in days
+    )
+    return WeightCurve(dots, low, high)

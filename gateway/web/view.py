@@ -1,0 +1,257 @@
+"""What the page shows, gathered from the ports in one go. Knows no HTML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import simplejson
+
+from gateway.model import (
+    BoundKind,
+    Departure,
+    DepartureState,
+    Device,
+    GlucosePeriod,
+    Meal,
+    Metric,
+    Person,
+    PersonId,
+    Reading,
+    StoredReading,
+    Unit,
+    WeightTrend,
+)
+from gateway.ports import Clock, ReadingStore, Registry
+from gateway.summaries import Summaries
+from gateway.web.charts import DayCurve, WeightCurve, day_curve, weight_curve
+
+__all__ = ["DeviceRow", "LatestGlucose", "Page", "PersonPanel", "SentRow", "View"]
+
+_FRESH = {True: timedelta(minutes=20), False: timedelta(days=2)}
+_SENT_ROWS = 12
+_SETTLED = (DepartureState.REJECTED, DepartureState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class LatestGlucose:
+    """The newest sensor value: a number or the side of the range it fell off."""
+
+    mg_dl: Decimal | None
+    bound: BoundKind | None
+    arrow: str
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Stick:
+    """One finger-stick of today or yesterday."""
+
+    local_time: datetime
+    mg_dl: Decimal | None
+    bound: BoundKind | None
+    meal: Meal | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPanel:
+    """Everything about one person."""
+
+    person_id: PersonId
+    name: str
+    unit: Unit
+    latest: LatestGlucose | None
+    today: GlucosePeriod
+    fortnight: GlucosePeriod
+    curve: DayCurve
+    sticks: tuple[Stick, ...]
+    weight: WeightTrend | None
+    weight_age: timedelta | None
+    weight_curve: WeightCurve | None
+    body_fat_percent: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One device: who, what, when it was last heard, and whether that is recent for its kind."""
+
+    device: Device
+    owner: str | None
+    age: timedelta | None
+    is_fresh: bool
+    latest: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SentRow:
+    """One outbox row in words."""
+
+    departure: Departure
+    person: str
+    destination: str
+    local_time: datetime
+    age: timedelta
+    value: Decimal | None
+    unit: str
+    fhir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The whole page."""
+
+    now: datetime
+    people: tuple[PersonPanel, ...]
+    devices: tuple[DeviceRow, ...]
+    sent: tuple[SentRow, ...]
+    accepted: int
+    waiting: int
+    refused: int
+    has_destination: bool
+    unattributed: int
+    quarantined: int
+
+
+def trend_arrow(rate_mg_dl_min: Decimal | None) -> str:
+    """The usual arrow for a rate of change: beyond 3, 2 and 1 mg/dL per minute; empty when unknown."""
+    if rate_mg_dl_min is None:
+        return ""
+    for limit, up, down in ((3, "⇈", "⇊"), (2, "↑", "↓"), (1, "↗", "↘")):
+        if abs(rate_mg_dl_min) > limit:
+            return up if rate_mg_dl_min > 0 else down
+    return "→"
+
+
+class View:
+    """Gathers pages; holds no state of its own."""
+
+    def __init__(
+        self,
+        store: ReadingStore,
+        registry: Registry,
+        summaries: Summaries,
+        clock: Clock,
+        people: Mapping[PersonId, Person],
+        destinations: Mapping[str, str],
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._summaries = summaries
+        self._clock = clock
+        self._people = people
+        self._destinations = destinations
+
+    async def page(self) -> Page:
+        """The state of everything, now."""
+        now = self._clock.now()
+        latest = await self._store.latest()
+        devices = await self._registry.devices()
+        counts = await self._registry.departure_counts()
+        departures = await self._registry.departures(limit=_SENT_ROWS)
+        return Page(
+            now=now,
+            people=tuple([await self._panel(person, latest, now) for person in self._people.values()]),
+            devices=tuple(self._device(device, latest, now) for device in devices),
+            sent=tuple(self._sent(departure, now) for departure in departures),
+            accepted=counts.get(DepartureState.DONE, 0),
+            waiting=sum(counts.get(s, 0) for s in DepartureState if s not in (*_SETTLED, DepartureState.DONE)),
+            refused=sum(counts.get(s, 0) for s in _SETTLED),
+            has_destination=bool(self._destinations),
+            unattributed=sum(1 for item in latest if item.person_id is None),
+            quarantined=len(await self._store.quarantined(limit=100)),
+        )
+
+    async def _panel(self, person: Person, latest: list[StoredReading], now: datetime) -> PersonPanel:
+        today = self._summaries.today(person.person_id)
+        stored = await self._store.readings(
+            person_id=person.person_id,
+            metrics=(Metric.GLUCOSE_INTERSTITIAL, Metric.GLUCOSE_CAPILLARY),
+            start=now - timedelta(hours=50),
+            end=now + timedelta(minutes=15),
+        )
+        readings = [item.reading for item in stored if item.reading.is_result]
+        sensor = [r for r in readings if r.metric is Metric.GLUCOSE_INTERSTITIAL]
+        sticks = [r for r in readings if r.metric is Metric.GLUCOSE_CAPILLARY]
+        weights = await self._store.weight_days(person.person_id, today - timedelta(days=27), today)
+        trend = await self._summaries.weight(person.person_id)
+        mine = [item.reading for item in latest if item.person_id == person.person_id and item.reading.is_result]
+        fat = max(
+            (r for r in mine if r.metric is Metric.BODY_FAT_PERCENTAGE), key=lambda r: r.effective_at, default=None
+        )
+        return PersonPanel(
+            person_id=person.person_id,
+            name=person.display_name,
+            unit=person.glucose_unit,
+            latest=self._latest(mine, now),
+            today=await self._summaries.glucose(person.person_id, today, 1),
+            fortnight=await self._summaries.glucose(person.person_id, today - timedelta(days=1), 14),
+            curve=day_curve(
+                [(r.local_time, r.value) for r in sensor if r.local_day == today and r.value is not None],
+                [(r.local_time, r.value) for r in sticks if r.local_day == today and r.value is not None],
+            ),
+            sticks=tuple(
+                Stick(r.local_time, r.value, r.bound.kind if r.bound else None, r.context.meal)
+                for r in reversed(sticks[-4:])
+            ),
+            weight=trend,
+            weight_age=now - trend.last_at if trend else None,
+            weight_curve=weight_curve([((today - day.local_day).days, day.mass_kg) for day in weights]),
+            body_fat_percent=fat.value if fat else None,
+        )
+
+    @staticmethod
+    def _latest(mine: list[Reading], now: datetime) -> LatestGlucose | None:
+        sensor = [r for r in mine if r.metric is Metric.GLUCOSE_INTERSTITIAL]
+        if not sensor:
+            return None
+        newest = max(sensor, key=lambda reading: reading.effective_at)
+        return LatestGlucose(
+            mg_dl=newest.value,
+            bound=newest.bound.kind if newest.bound else None,
+            arrow=trend_arrow(newest.context.trend_mg_dl_min),
+            age=now - newest.effective_at,
+        )
+
+    def _device(self, device: Device, latest: list[StoredReading], now: datetime) -> DeviceRow:
+        owner = self._people.get(device.person_id) if device.person_id is not None else None
+        readings = [item.reading for item in latest if item.reading.device_id == device.device_id]
+        newest = max((reading.effective_at for reading in readings), default=None)
+        continuous = any(reading.metric is Metric.GLUCOSE_INTERSTITIAL for reading in readings)
+        age = now - device.last_heard_at if device.last_heard_at else None
+        return DeviceRow(
+            device=device,
+            owner=owner.display_name if owner else None,
+            age=age,
+            is_fresh=age is not None and age < _FRESH[continuous],
+            latest=tuple(r for r in readings if newest and newest - r.effective_at < timedelta(minutes=1)),
+        )
+
+    def _sent(self, departure: Departure, now: datetime) -> SentRow:
+        draft = departure.draft
+        person = self._people.get(draft.person_id)
+        zone = person.time_zone if person else None
+        resource = json.loads(draft.resource, parse_float=Decimal)
+        value, unit = _stated(resource)
+        return SentRow(
+            departure=departure,
+            person=person.display_name if person else draft.person_id,
+            destination=self._destinations.get(draft.destination_id, draft.destination_id),
+            local_time=draft.effective_at.astimezone(zone).replace(tzinfo=None),
+            age=now - (departure.decided_at or departure.created_at),
+            value=value,
+            unit=unit,
+            fhir=simplejson.dumps(resource, use_decimal=True, indent=2, ensure_ascii=False),
+        )
+
+
+def _stated(resource: dict[str, Any]) -> tuple[Decimal | None, str]:
+    """The quantity that a transaction bundle states, and its unit text."""
+    for entry in resource.get("entry", ()):
+        quantity = entry.get("resource", {}).get("valueQuantity")
+        if quantity:
+            return Decimal(quantity["value"]), str(quantity.get("unit", ""))
+    return None, ""
