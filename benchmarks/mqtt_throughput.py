@@ -41,6 +41,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.adapters.sources.mqtt import MqttSource
 from gateway.adapters.sources.mqtt.client import MqttConnection
+from gateway.adapters.sources.mqtt.packets import Publish
 from gateway.clock import SystemClock
 from gateway.devices.passerelle_json import DECODER, decode_reading_message
 from gateway.model import Batch, Checkpoint, CommitReceipt, DeviceId, Provenance, RawFrame, SourceKind
@@ -209,7 +210,7 @@ async def receive_memory(settings: MqttSettings, count: int) -> None:
     seen = 0
     first = 0.0
 
-    def deliver(connection: MqttConnection, messages: list[MQTTMessage]) -> None:
+    def deliver(connection: MqttConnection, messages: list[Publish]) -> None:
         nonlocal seen, first
         first = first or time.perf_counter()
         seen += len(messages)
@@ -325,7 +326,7 @@ async def finish(process: asyncio.subprocess.Process) -> dict[str, float]:
     output, errors = await process.communicate()
     if process.returncode:
         raise SystemExit(errors.decode())
-    figures: dict[str, float] = json.loads(output) if output.strip() else {}
+    figures: dict[str, float] = json.loads(output.splitlines()[-1]) if output.strip() else {}
     return figures
 
 

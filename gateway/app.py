@@ -100,7 +100,7 @@ async def run_gateway(
             space = MesSpace(destination, accounts_of(destination), clock)
             stack.push_async_callback(space.close)
             routes.append(Route(space, destination.lease_s))
-        dispatcher = Dispatcher(store.registry, routes, clock, chance=random.Random()  # noqa: S311
+        dispatcher = Dispatcher(store.registry, routes, clock, chance=random.Random(), on_settled=changes.announce)  # noqa: S311
         planner = Planner(
             store.registry,
             store.readings,

@@ -13,10 +13,26 @@ __all__ = ["FORBIDDEN_FIELDS", "configure_logs", "drop_private_fields"]
 
 FORBIDDEN_FIELDS: Final = frozenset(
     {
-        "access_token", "address", "body", "client_secret", "display_name", "glucose", "glucose_mg_dl", "mass_kg",
-        "name_of", "password", "patient_id", "payload", "person_name", "resource", "secret", "serial", "token", "value", "weight",
+        "access_token",
+        "address",
+        "body",
+        "client_secret",
+        "display_name",
+        "glucose",
+        "glucose_mg_dl",
+        "mass_kg",
+        "password",
+        "patient_id",
+        "payload",
+        "person_name",
+        "resource",
+        "secret",
+        "serial",
+        "token",
+        "value",
+        "weight",
     }
-)  # fmt: skip
+)
 _LONGEST = 64
 
 

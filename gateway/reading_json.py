@@ -38,6 +38,8 @@ from gateway.normalise.quantity import to_canonical
 __all__ = ["dump_reading", "parse_reading", "parse_readings", "reading_to_json"]
 
 _MAX_LINE = 65_536
+_FIRST_YEAR, _LAST_YEAR = 1900, 2999
+_HIGHEST_EPOCH = 2**31 - 1
 
 
 def _id(text: str) -> str:
@@ -52,7 +54,14 @@ def _naive(instant: datetime) -> datetime:
     return instant
 
 
+def _storable(instant: datetime) -> datetime:
+    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise ValueError(f"the year lies outside {_FIRST_YEAR} to {_LAST_YEAR}")
+    return instant
+
+
 Id = Annotated[str, AfterValidator(_id)]
+Instant = Annotated[AwareDatetime, AfterValidator(_storable)]
 Finite = Annotated[Decimal, Field(allow_inf_nan=False, max_digits=30)]
 
 
@@ -102,7 +111,7 @@ class _Context(_Strict):
 
 class _Line(_Strict):
     device: Id
-    epoch: int = Field(default=0, ge=0)
+    epoch: int = Field(default=0, ge=0, le=_HIGHEST_EPOCH)
     record: str = Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")
     metric: Metric
     value: Finite | None = None
@@ -112,10 +121,10 @@ class _Line(_Strict):
     original: _Amount | None = None
     context: _Context = _Context()
     device_time: Annotated[datetime, AfterValidator(_naive)] | None = None
-    effective_at: AwareDatetime
+    effective_at: Instant
     utc_offset_min: int | None = Field(default=None, ge=-14 * 60, le=14 * 60)
     time_quality: TimeQuality = TimeQuality.DEVICE
-    received_at: AwareDatetime | None = None
+    received_at: Instant | None = None
     provenance: _Provenance = _Provenance()
     person: Id | None = None
 

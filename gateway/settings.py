@@ -10,6 +10,7 @@ import tomllib
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -200,10 +201,10 @@ class DestinationSettings(_Section):
     @model_validator(mode="after")
     def _https_unless_local(self) -> Self:
         for field, url in (("base_url", self.base_url), ("token_url", self.token_url)):
-            scheme, _, rest = url.partition("://")
-            host = rest.split("/", 1)[0].rsplit("@", 1)[-1]
-            name = host if host in _LOCAL_HOSTS else host.rsplit(":", 1)[0].strip("[]")
-            if scheme != "https" and not (scheme == "http" and name in _LOCAL_HOSTS):
+            parts = urlsplit(url)
+            if not parts.hostname:
+                raise ValueError(f"{field} is not an address; write for instance https://host.example/path")
+            if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS):
                 raise ValueError(f"{field} must begin with https:// (http:// only for this machine)")
         if self.lease_s <= 2 * self.timeout_s:
             raise ValueError("lease_s must be more than twice timeout_s, or a slow answer could be sent twice")

@@ -47,8 +47,15 @@ class Commands(Protocol):
 class OpenedStore(Protocol):
     """An opened database: both ports."""
 
-    readings: ReadingStore
-    registry: Registry
+    @property
+    def readings(self) -> ReadingStore:
+        """Readings and day figures."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """People, devices, consents, the outbox."""
+        ...
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +90,16 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
 
 @contextmanager
 def output(path: str) -> Iterator[TextIO]:
-    """The file called `path`, standard output for `-`."""
+    """The file called `path`, standard output for `-`. Raises ConfigurationError."""
     if path == "-":
         yield sys.stdout
-    else:
-        with Path(path).open("w", encoding="utf-8", newline="") as stream:
-            yield stream
+        return
+    try:
+        opened_file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ConfigurationError([("", f"cannot write {path}: {error.strerror}")]) from error
+    with opened_file as stream:
+        yield stream
 
 
 @contextmanager
@@ -99,7 +110,11 @@ def input_lines(path: str) -> Iterator[Iterable[bytes]]:
         return
     if not Path(path).is_file():
         raise ConfigurationError([("", f"there is no file {path}")])
-    with Path(path).open("rb") as stream:
+    try:
+        opened_file = Path(path).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ConfigurationError([("", f"cannot read {path}: {error.strerror}")]) from error
+    with opened_file as stream:
         yield stream
 
 

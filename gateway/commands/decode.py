@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 
 from gateway.commands.common import BAD_INPUT, Commands, dump, write_line
 from gateway.devices.describe import (
@@ -45,9 +46,7 @@ def register(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     status = 0
     for payload in arguments.payloads:
-        for text in sys.stdin if payload == "-" else (payload,):
-            if payload == "-" and not text.strip():
-                continue
+        for text in _lines() if payload == "-" else (payload,):
             try:
                 answer = _described(arguments, text)
             except MalformedFrame as error:
@@ -57,6 +56,13 @@ def _run(arguments: argparse.Namespace) -> int:
                 return BAD_INPUT
             write_line(dump(answer))
     return status
+
+
+def _lines() -> Iterator[str]:
+    """Lines of standard input that are not blank; bytes that are not UTF-8 make a line malformed, not the program."""
+    for line in sys.stdin.buffer:
+        if line.strip():
+            yield line.decode("utf-8", errors="replace")
 
 
 def _described(arguments: argparse.Namespace, text: str) -> dict[str, object]:

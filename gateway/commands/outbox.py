@@ -123,6 +123,10 @@ async def _change(arguments: argparse.Namespace, act: str) -> int:
         people, devices = settings.household()
         await store.registry.declare(people, devices)
         if act == "withdraw":
+            given = [(c.data_type, c.destination_id) for c in await store.registry.consents(person_id)]
+            if (data_type, destination_id) not in given:
+                named = ", ".join(f"{kind.value} to {whither}" for kind, whither in given) or "none at all"
+                raise ConfigurationError([("", f"there is no such consent of {person_id!r}; recorded: {named}")])
             cancelled = await store.registry.withdraw(person_id, data_type, destination_id, now)
             write_line(f"Withdrawn. {cancelled} waiting items were cancelled; what was sent before stays there.")
             return 0

@@ -32,15 +32,16 @@ async def _run(arguments: argparse.Namespace) -> int:
 
     settings = settings_of(arguments)
     people = {person.person_id: person for person in settings.household()[0]}
+    shown = list(people.values())
     if arguments.person is not None:
         wanted = PersonId(arguments.person)
         if wanted not in people:
             raise ConfigurationError([("people", f"nobody called {arguments.person!r}; known: {', '.join(people)}")])
-        people = {wanted: people[wanted]}
+        shown = [people[wanted]]
     async with opened(settings) as store:
         summaries = Summaries(store.readings, SystemClock(), people)
         await summaries.refresh()
-        for person in people.values():
+        for person in shown:
             today = summaries.today(person.person_id)
             day = await summaries.glucose(person.person_id, today, 1)
             fortnight = await summaries.glucose(person.person_id, today - timedelta(days=1), 14)

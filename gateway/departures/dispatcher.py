@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -34,10 +34,16 @@ class Dispatcher:
         *,
         chance: random.Random,
         policy: DispatchPolicy | None = None,
+        on_settled: Callable[[], None] | None = None,
     ) -> None:
+        """`on_settled` is called after each row whose state changed."""
         self._policy = policy or DispatchPolicy()
         self._lanes = [
-            (Lane(registry, route, clock, chance=chance, policy=self._policy), asyncio.Event()) for route in routes
+            (
+                Lane(registry, route, clock, chance=chance, policy=self._policy, on_settled=on_settled),
+                asyncio.Event(),
+            )
+            for route in routes
         ]
         self._names = [str(route.space.destination_id) for route in routes]
 

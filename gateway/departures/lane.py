@@ -7,6 +7,7 @@ becomes unknown and is read back.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -58,7 +59,14 @@ class Lane:
     """
 
     def __init__(
-        self, registry: Registry, route: Route, clock: Clock, *, chance: random.Random, policy: DispatchPolicy
+        self,
+        registry: Registry,
+        route: Route,
+        clock: Clock,
+        *,
+        chance: random.Random,
+        policy: DispatchPolicy,
+        on_settled: Callable[[], None] | None = None,
     ) -> None:
         self._registry = registry
         self._space = route.space
@@ -66,6 +74,7 @@ class Lane:
         self._clock = clock
         self._chance = chance
         self._policy = policy
+        self._on_settled = on_settled
         self._held: dict[PersonId, datetime] = {}
         self._paused_until: datetime | None = None
         self._failures = 0
@@ -105,6 +114,8 @@ class Lane:
         )
         if verdict.ends_consent:
             await self._end_consent(row)
+        if self._on_settled is not None:
+            self._on_settled()
 
     async def _end_consent(self, row: Departure) -> None:
         """End our own consent too: cancels what waits, and nothing more is tried until it is granted again."""

@@ -37,6 +37,7 @@ __all__ = ["Planner", "PlannerPolicy", "PlanningDestination", "planning_destinat
 
 _log = structlog.get_logger()
 _SUMMARY_KINDS = frozenset({"glucose_mean_14d", "gmi_14d"})
+_LEAVING_SINGLY = frozenset({Metric.BODY_MASS, Metric.GLUCOSE_CAPILLARY})
 _HISTORY_ROWS = 5000
 
 PeriodOf = Callable[[PersonId, date, int], Awaitable[GlucosePeriod | None]]
@@ -105,6 +106,7 @@ class Planner:
         self._on_planned = on_planned
         self._policy = policy or PlannerPolicy()
         self._woken = asyncio.Event()
+        self._backlogs: dict[tuple[PersonId, DataType, DestinationId], Consent] = {}
         self._previous: dict[tuple[PersonId, DestinationId], date | None] = {}
 
     def wake(self) -> None:
@@ -118,6 +120,7 @@ class Planner:
             self._woken.clear()
             try:
                 await self.plan_readings()
+                await self.plan_backlog()
                 await self.plan_summaries()
             except StoreUnavailable:
                 if not store_is_down:
@@ -149,6 +152,37 @@ class Planner:
             total += added
             if len(waiting) < self._policy.chunk:
                 break
+        return total
+
+    async def plan_backlog(self) -> int:
+        """Plan readings that were decided before a consent was granted and that it covers; returns how many are new.
+
+        Each consent that reaches back beyond its own grant is looked at once per process. Raises StoreUnavailable.
+        """
+        now = self._clock.now()
+        consents = await self._active_consents(now)
+        total = 0
+        for key, consent in consents.items():
+            if consent.covers_from >= consent.granted_at or self._backlogs.get(key) == consent:
+                continue
+            devices = {device.device_id: device for device in await self._registry.devices()}
+            past = await self._store.readings(
+                person_id=consent.person_id,
+                metrics={metric for metric in _LEAVING_SINGLY if metric.info.data_type is consent.data_type},
+                start=consent.covers_from,
+                end=consent.granted_at,
+            )
+            drafts = [
+                draft
+                for stored in past
+                for draft in self._reading_drafts(stored, devices)
+                if draft.destination_id == consent.destination_id and _covers(consents, draft, draft.effective_at)
+            ]
+            for start in range(0, len(drafts), self._policy.chunk):
+                added = await self._registry.plan(drafts[start : start + self._policy.chunk], (), now)
+                self._announce(added)
+                total += added
+            self._backlogs[key] = consent
         return total
 
     async def plan_summaries(self) -> int:

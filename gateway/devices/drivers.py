@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
-from types import MappingProxyType
 
 from gateway.devices.procedures import CgmSession, GlucoseFetch, Procedure, ScaleSession, ScaleUser
 from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
@@ -34,8 +33,6 @@ __all__ = [
 
 ENTRY_POINT_GROUP = "gateway.devices"
 BASE_UUID = "-0000-1000-8000-00805f9b34fb"
-_NO_DATA: Mapping[str, bytes] = MappingProxyType({})
-_NO_MAKER: Mapping[int, bytes] = MappingProxyType({})
 
 
 def short_uuid(uuid: str) -> str:
@@ -63,8 +60,8 @@ class Advert:
 
     name: str | None = None
     services: frozenset[str] = frozenset()
-    service_data: Mapping[str, bytes] = field(default=_NO_DATA)
-    manufacturer_data: Mapping[int, bytes] = field(default=_NO_MAKER)
+    service_data: Mapping[str, bytes] = field(default_factory=dict)
+    manufacturer_data: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

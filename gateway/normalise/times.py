@@ -47,7 +47,10 @@ def place_reception(received_at: datetime, zone: tzinfo, *, is_live: bool) -> Pl
 
 def place_instant(instant: datetime, received_at: datetime, zone: tzinfo, *, is_live: bool = False) -> Placed:
     """For a source that knows the instant itself (aware `instant`), such as ours over MQTT."""
-    utc = instant.astimezone(UTC)
+    try:
+        utc = instant.astimezone(UTC)
+    except OverflowError:
+        return place_reception(received_at, zone, is_live=is_live)
     if not _EARLIEST <= utc <= received_at + FUTURE_TOLERANCE:
         return place_reception(received_at, zone, is_live=is_live)
     return Placed(utc, _offset_min(utc, zone), TimeQuality.DEVICE)

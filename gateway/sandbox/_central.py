@@ -1,8 +1,12 @@
-"""The listening side of the virtual air: one adapter, as a hub has one, shared by every scanner and client."""
+"""The listening side of the virtual air: one adapter, as a hub has one, shared by every scanner and client.
+
+With it, what both sides need from bumble: hosts, controllers, and who answers when a bond is made.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 
 from bumble import hci
@@ -13,16 +17,22 @@ from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
-__all__ = ["Central", "bluetooth_address", "make_device", "widen", "withdraw"]
+__all__ = ["Central", "Label", "bluetooth_address", "is_random_static", "make_device", "widen", "withdraw"]
 
 _ADDRESS = "F0:F1:F2:F3:F4:F5"
 _EVENT_ADVERTISEMENT = "advertisement"
 _ACL_OCTETS = 251
+_RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")
 
 
 def bluetooth_address(address: hci.Address) -> str:
     """`AA:BB:CC:DD:EE:FF`, without bumble's mark for public addresses."""
     return str(address)[:17].upper()
+
+
+def is_random_static(address: str) -> bool:
+    """Whether `AA:BB:CC:DD:EE:FF` has its two highest bits set, as a random static address must."""
+    return _RANDOM_STATIC.fullmatch(address) is not None
 
 
 def widen(controller: Controller) -> Controller:
@@ -78,6 +88,20 @@ class _Typist(PairingDelegate):
 
     async def get_number(self) -> int | None:
         return self._passkeys.get(self._address)
+
+
+class Label(PairingDelegate):
+    """The six digits on a device's display; a device that has them refuses to bond without them."""
+
+    def __init__(self, passkey: int | None) -> None:
+        super().__init__(PairingDelegate.NO_OUTPUT_NO_INPUT if passkey is None else PairingDelegate.DISPLAY_OUTPUT_ONLY)
+        self._passkey = passkey
+
+    async def generate_passkey(self) -> int:
+        return self._passkey or 0
+
+    async def confirm(self, auto: bool = False) -> bool:
+        return self._passkey is None
 
 
 class Central:

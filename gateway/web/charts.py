@@ -9,14 +9,14 @@ from decimal import Decimal
 
 __all__ = ["DayCurve", "WeightCurve", "day_curve", "weight_curve"]
 
-_WIDTH, _HEIGHT = 720.0, 200.0
+_HEIGHT = 300.0
 _TOP_MG_DL, _BOTTOM_MG_DL = 350.0, 0.0
 _GAP = timedelta(minutes=16)
 
 
 @dataclass(frozen=True, slots=True)
 class DayCurve:
-    """Coordinates in a box of 720 x 200: 30 units an hour, 0 to 350 mg/dL.
+    """Coordinates in a box of 720 x 300: 30 units an hour, 0 to 350 mg/dL.
 
     Attributes:
         lines: one path per stretch without a gap above 16 minutes; gaps stay open.

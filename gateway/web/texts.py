@@ -61,8 +61,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "refused_total": ("refusés ou annulés", "refused or cancelled"),
     "show_fhir": ("Voir le contenu exact (FHIR)", "Show the exact content (FHIR)"),
     "unattributed": (
-        "{} mesures attendent de savoir à qui elles sont.",
-        "{} readings wait to know whose they are.",
+        "Les mesures de {} appareil(s) attendent de savoir à qui elles sont.",
+        "Readings of {} device(s) wait to know whose they are.",
     ),
     "quarantined": (
         "{} messages illisibles ou invraisemblables ont été mis de côté.",
@@ -175,7 +175,7 @@ class Texts:
         return text if is_zero else ("+" if value > 0 else "−") + text
 
     def percent(self, value: Decimal | None) -> str:
-        """Whole percents, one decimal below 10, "<1" for a trace; an en dash when unknown."""
+        """Whole percents, one decimal below 10, "<0.1" for a trace; an en dash when unknown."""
         if value is None:
             return "–"
         space = "\u202f" if self.language == "fr" else "\u00a0"

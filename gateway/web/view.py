@@ -102,7 +102,7 @@ class SentRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page."""
+    """The whole page; `unattributed` counts devices whose readings wait for an owner."""
 
     now: datetime
     people: tuple[PersonPanel, ...]
@@ -161,7 +161,7 @@ class View:
             waiting=sum(counts.get(s, 0) for s in DepartureState if s not in (*_SETTLED, DepartureState.DONE)),
             refused=sum(counts.get(s, 0) for s in _SETTLED),
             has_destination=bool(self._destinations),
-            unattributed=sum(1 for item in latest if item.person_id is None),
+            unattributed=len({item.reading.device_id for item in latest if item.person_id is None}),
             quarantined=len(await self._store.quarantined(limit=100)),
         )
 

@@ -160,7 +160,7 @@ async def test_every_failure_says_what_to_do(fault: Fault, error: type[GatewayEr
 
 @pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.HALF_JSON, Fault.MISSING_ENTRY, Fault.HTML, Fault.REDIRECT])
 async def test_lost_answer_is_stored_once(fault: Fault) -> None:
-    """27: after a lost answer, reading back before repeating leaves exactly one measure."""
+    """After a lost answer, reading back before repeating leaves exactly one measure."""
     async with connected() as (running, client):
         running.space.faults.arm(fault)
         with pytest.raises(OutcomeUnknown):

@@ -156,12 +156,11 @@ class MemoryRegistry:
         return leased
 
     async def consent_allows(self, departure: Departure, at: datetime) -> bool:
-        draft = departure.draft
-        consent = self.granted.get((draft.person_id, draft.data_type, draft.destination_id))
+        consent = self.granted.get(_key(departure.draft))
         return (
             consent is not None
             and consent.state_at(at) is ConsentState.ACTIVE
-            and draft.effective_at >= consent.covers_from
+            and departure.draft.effective_at >= consent.covers_from
         )
 
     async def settle(
@@ -211,6 +210,10 @@ class MemoryRegistry:
     def row(self, number: int = 1) -> Departure:
         """One row."""
         return self.rows[OutboxId(number)].departure
+
+
+def _key(draft: DepartureDraft) -> tuple[PersonId, DataType, DestinationId]:
+    return draft.person_id, draft.data_type, draft.destination_id
 
 
 @dataclass

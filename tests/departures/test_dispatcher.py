@@ -95,7 +95,7 @@ async def test_transient_failure_is_retried_for_ever() -> None:
         await bench.after(300)
         if bench.space.script:
             assert bench.registry.row().state is DepartureState.PENDING
-    assert 1 <= 41 - len(bench.space.deliveries) + len(bench.space.kept)
+    assert len(bench.space.deliveries) < 24 * 3 * 2 + 20
     for _ in range(50):
         await bench.after(3600)
     assert ["d1"] == bench.space.kept
@@ -139,7 +139,7 @@ async def test_account_that_needs_a_person_is_parked(error: Exception) -> None:
 
 
 async def test_lost_answer_is_read_back() -> None:
-    """G5, 27: what may have been applied is looked for after a short while and not sent again."""
+    """G5: what may have been applied is looked for after a short while and not sent again."""
     bench = await Bench().ready()
     bench.space.loses = 1
     await bench.after(0)
@@ -221,17 +221,14 @@ async def test_withdrawal_between_lease_and_socket() -> None:
 async def test_withdrawal_on_the_wire() -> None:
     """H1: withdrawn while the request is on its way: that row is recorded as sent, the next one is not sent."""
     bench = await Bench((1, ANNE), (2, ANNE)).ready()
-    waiting: list[object] = []
-    bench.space.script = [lambda: bench.registry.granted.update(_withdrawn(bench))]
+
+    def withdraw() -> None:
+        bench.registry.granted[(ANNE, DataType.WEIGHT, MES)] = consent(withdrawn_at=bench.clock.now())
+
+    bench.space.script = [withdraw]
     await bench.after(0)
-    assert not waiting
     assert ["d1"] == bench.space.kept
     assert [DepartureState.DONE, DepartureState.CANCELLED] == bench.registry.states()
-
-
-def _withdrawn(bench: Bench) -> dict[tuple[PersonId, DataType, object], object]:
-    key = (ANNE, DataType.WEIGHT, MES)
-    return {key: consent(withdrawn_at=bench.clock.now())}
 
 
 async def test_withdrawal_while_unknown() -> None:
@@ -295,9 +292,8 @@ async def test_running_dispatcher_wakes_up() -> None:
     task = asyncio.create_task(bench.dispatcher.run(), name="dispatcher")
     await failed.wait()
     await bench.registry.plan([draft()], (), NOW)
-    while not arrived.is_set():
-        bench.dispatcher.wake()
-        await asyncio.sleep(0)
+    bench.dispatcher.wake()
+    await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -159,10 +159,13 @@ async def test_two_devices_at_once_while_scanning() -> None:
     async with VirtualAir() as air:
         await meter_on(air, secure=False).start()
         await meter_on(air, SECOND, secure=False).start()
-        async with BleakScanner(backend=air.scanner_backend):
-            async with linked(air, ADDRESS) as first, linked(air, SECOND) as second:
-                assert (True, True) == (first.is_connected, second.is_connected)
-                assert 517 == first.mtu_size
+        async with (
+            BleakScanner(backend=air.scanner_backend),
+            linked(air, ADDRESS) as first,
+            linked(air, SECOND) as second,
+        ):
+            assert (True, True) == (first.is_connected, second.is_connected)
+            assert 517 == first.mtu_size
 
 
 async def test_close_leaves_no_task_behind() -> None:
@@ -178,3 +181,10 @@ async def test_close_leaves_no_task_behind() -> None:
     assert not client.is_connected
     assert not meter.is_connected
     assert before == asyncio.all_tasks()
+
+
+async def test_public_address_is_refused() -> None:
+    """Devices of the air have random static addresses only, which real meters and scales have too."""
+    async with VirtualAir() as air:
+        with pytest.raises(ValueError):
+            meter_on(air, "00:11:22:33:44:55")

@@ -1,4 +1,4 @@
-"""The sandbox space answers as the API Mesures publishes it (numbers: its conformance list)."""
+"""The sandbox space answers as the API Mesures publishes it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def statuses(body: Json) -> list[str]:
 
 
 async def test_weight_and_new_device_are_created() -> None:
-    """1: a valid transaction is answered entry by entry, and stored with its exact value."""
+    """A valid transaction is answered entry by entry, and stored with its exact value."""
     async with caller() as anne:
         reply = await anne.post(transaction(observation(value=Decimal("71.350")), device()))
         assert (reply.status, statuses(reply.body)) == (200, ["201", "201"])
@@ -47,7 +47,7 @@ async def test_weight_and_new_device_are_created() -> None:
 
 
 async def test_known_device_is_reused() -> None:
-    """2: an equal identifier gives 200 for the Device, one stored Device, and both measures refer to it."""
+    """An equal identifier gives 200 for the Device, one stored Device, and both measures refer to it."""
     async with caller() as anne:
         await anne.post(transaction(with_device=device()))
         reply = await anne.post(transaction(with_device=device()))
@@ -60,7 +60,7 @@ async def test_known_device_is_reused() -> None:
 
 
 async def test_token_is_required() -> None:
-    """3: no token, a made-up one and one that ran out are answered 401."""
+    """No token, a made-up one and one that ran out are answered 401."""
     async with caller() as anne:
         good, anne.token = anne.token, "made-up"
         assert (await anne.post(transaction())).status == 401
@@ -79,7 +79,7 @@ async def test_wrong_credentials_give_no_token(account: Any) -> None:
 
 
 async def test_other_patient_is_refused() -> None:
-    """5: nobody writes or reads for another patient."""
+    """Nobody writes or reads for another patient."""
     async with caller() as anne:
         reply = await anne.post(transaction(observation(patient=BRUNO.patient_id)))
         found = await anne.search(subject(BRUNO.patient_id), WEIGHT, *RANGE)
@@ -89,7 +89,7 @@ async def test_other_patient_is_refused() -> None:
 
 
 async def test_consent_is_checked_per_direction() -> None:
-    """6, 7: write and read are refused one without the other."""
+    """Write and read are refused one without the other."""
     refused = (403, ["Consent not given, access refused."])
     async with caller(SandboxConfig(SOLUTION, AUTHORITY, (replace(ANNE, can_write=False),))) as reader:
         reply = await reader.post(transaction())
@@ -102,7 +102,7 @@ async def test_consent_is_checked_per_direction() -> None:
 
 
 async def test_other_solution_conflicts() -> None:
-    """8: a token of another solution is answered 409 in both directions."""
+    """A token of another solution is answered 409 in both directions."""
     async with caller(SandboxConfig(SOLUTION, AUTHORITY, (replace(ANNE, solution_oid="2.999.6"),))) as anne:
         assert (await anne.post(transaction())).status == 409
         assert (await anne.search(subject(), WEIGHT, *RANGE)).status == 409
@@ -110,7 +110,7 @@ async def test_other_solution_conflicts() -> None:
 
 @pytest.mark.parametrize("body", ["", "null", "[]", "{", '{"resourceType":"Patient"}'])
 async def test_something_else_is_no_bundle(body: str) -> None:
-    """9: an empty or foreign body is answered 400 with the published sentence."""
+    """An empty or foreign body is answered 400 with the published sentence."""
     async with caller() as anne:
         reply = await anne.post(body)
         assert (reply.status, reply.diagnostics) == (400, ["No bundle provided."])
@@ -142,25 +142,25 @@ def _glucose(**changes: Any) -> Json:
 
 
 REFUSED: dict[str, Json] = {
-    "9 batch": _with(_full(), "batch", "type"),
-    "10 two": _with(_full(), transaction()["entry"] + transaction()["entry"], "entry"),
-    "10 none": _without(_full(), "entry", 0),
-    "11 put": _with(_full(), "PUT", "entry", 0, "request", "method"),
-    "12 no ifNoneExist": _without(_full(), "entry", 1, "request", "ifNoneExist"),
-    "12 malformed": _with(_full(), "identifier=AB", "entry", 1, "request", "ifNoneExist"),
-    "13 no reference": _without(_full(), "entry", 0, "resource", "device"),
-    "13 elsewhere": _with(_full(), "Device/other", "entry", 0, "resource", "device", "reference"),
-    "14 observation": _without(_full(), "entry", 0, "resource", "meta", "profile"),
-    "14 device": _without(_full(), "entry", 1, "resource", "meta"),
-    "15 source": _with(_full(), "urn:oid:2.999.5.10", "entry", 0, "resource", "meta", "source"),
-    "16 no value": _without(_full(), "entry", 0, "resource", "valueQuantity"),
-    "17 bmi": transaction(observation(((LOINC, "39156-5"),), profile="mes-observation-bmi", value=23, unit="kg/m2")),
-    "18 no moment": _glucose(moment=None),
-    "18 days": _glucose(days="GEN-276"),
-    "19 mmol": _glucose(unit="mmol/L", value=6),
-    "20 lb": _with(_full(), "[lb_av]", "entry", 0, "resource", "valueQuantity", "code"),
-    "20 no unit": _without(_full(), "entry", 0, "resource", "valueQuantity", "unit"),
-    "21 period": _with(
+    "batch": _with(_full(), "batch", "type"),
+    "two": _with(_full(), transaction()["entry"] + transaction()["entry"], "entry"),
+    "none": _without(_full(), "entry", 0),
+    "put": _with(_full(), "PUT", "entry", 0, "request", "method"),
+    "no ifNoneExist": _without(_full(), "entry", 1, "request", "ifNoneExist"),
+    "malformed": _with(_full(), "identifier=AB", "entry", 1, "request", "ifNoneExist"),
+    "no reference": _without(_full(), "entry", 0, "resource", "device"),
+    "elsewhere": _with(_full(), "Device/other", "entry", 0, "resource", "device", "reference"),
+    "observation": _without(_full(), "entry", 0, "resource", "meta", "profile"),
+    "device": _without(_full(), "entry", 1, "resource", "meta"),
+    "source": _with(_full(), "urn:oid:2.999.5.10", "entry", 0, "resource", "meta", "source"),
+    "no value": _without(_full(), "entry", 0, "resource", "valueQuantity"),
+    "bmi": transaction(observation(((LOINC, "39156-5"),), profile="mes-observation-bmi", value=23, unit="kg/m2")),
+    "no moment": _glucose(moment=None),
+    "days": _glucose(days="GEN-276"),
+    "mmol": _glucose(unit="mmol/L", value=6),
+    "lb": _with(_full(), "[lb_av]", "entry", 0, "resource", "valueQuantity", "code"),
+    "no unit": _without(_full(), "entry", 0, "resource", "valueQuantity", "unit"),
+    "period": _with(
         _without(_glucose(), "entry", 0, "resource", "effectiveDateTime"),
         {"start": "2026-03-01", "end": "2026-03-02"},
         "entry",
@@ -173,7 +173,7 @@ REFUSED: dict[str, Json] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_rules_are_published_as_outcomes(name: str) -> None:
-    """9 to 21: what the rules refuse is answered 422 with an OperationOutcome, and nothing is stored."""
+    """What the rules refuse is answered 422 with an OperationOutcome, and nothing is stored."""
     async with caller() as anne:
         reply = await anne.post(REFUSED[name])
         assert (reply.status, reply.body["resourceType"]) == (422, "OperationOutcome")
@@ -193,7 +193,7 @@ async def test_rules_are_published_as_outcomes(name: str) -> None:
     ],
 )
 async def test_search_modes_are_exclusive(params: tuple[tuple[str, str], ...], words: str) -> None:
-    """23: a search in neither or both modes is answered 400 with the published sentence."""
+    """A search in neither or both modes is answered 400 with the published sentence."""
     async with caller() as anne:
         reply = await anne.search(subject(), WEIGHT, *params)
         assert reply.status == 400
@@ -201,7 +201,7 @@ async def test_search_modes_are_exclusive(params: tuple[tuple[str, str], ...], w
 
 
 async def test_pages_and_included_device() -> None:
-    """24: four measures in pages of two, the links lead through them, the device comes once per page."""
+    """Four measures in pages of two, the links lead through them, the device comes once per page."""
     async with caller() as anne:
         for day in range(2, 6):
             await anne.post(transaction(observation(at=f"2026-03-0{day}T07:00:00+01:00"), device()))
@@ -230,7 +230,7 @@ async def test_last_gives_the_newest() -> None:
 
 @pytest.mark.parametrize(("stored", "searched"), [(MEAN_OLD, "99504-3"), (MEAN_NEW, "MED-969")])
 async def test_both_codes_of_the_mean_are_one(stored: tuple[tuple[str, str]], searched: str) -> None:
-    """25: the mean interstitial glucose is found by either of its codes."""
+    """The mean interstitial glucose is found by either of its codes."""
     async with caller() as anne:
         mean = observation(stored, profile="mes-observation-glucose", value=146, unit="mg/dL", days="GEN-276")
         assert (await anne.post(transaction(mean))).status == 200
@@ -238,7 +238,7 @@ async def test_both_codes_of_the_mean_are_one(stored: tuple[tuple[str, str]], se
 
 
 async def test_patient_ends_consent_then_pairing() -> None:
-    """26: without consent 403, after desynchronising 401 and invalid_grant."""
+    """Without consent 403, after desynchronising 401 and invalid_grant."""
     async with caller() as anne:
         assert await anne.put("/_sandbox/accounts/client-anne", {"can_write": False}) == 204
         assert (await anne.post(transaction())).status == 403

@@ -101,6 +101,7 @@ class GlucoseFetch:
         self._spoiled: list[Spoiled] = []
         self._spoiled_measurements = 0
         self._witness: GlucoseMeasurement | None = None
+        self._awaits_witness = False
         self._interrupted = self._step
         self._orphans: set[Frame] = set()
         self._after_keep: list[Request] = []
@@ -113,7 +114,7 @@ class GlucoseFetch:
     @property
     def patience(self) -> Patience:
         """A short one while only latecomers are waited for."""
-        return Patience.QUIET if self._step is _Step.SETTLING else Patience.ANSWER
+        return Patience.QUIET if self._step is _Step.SETTLING or self._awaits_witness else Patience.ANSWER
 
     def start(self) -> list[Request]:
         """Subscribe before anything is asked, as the service demands."""
@@ -138,6 +139,8 @@ class GlucoseFetch:
         except MalformedFrame as error:
             self._spoiled.append(Spoiled(Frame(char, data), str(error)))
             self._spoiled_measurements += char == _MEASUREMENT
+        if self._awaits_witness and self._witness is not None:
+            return self._on_witness()
         return self._settle() if self._step is _Step.SETTLING else []
 
     def on_kept(self) -> list[Request]:
@@ -163,6 +166,8 @@ class GlucoseFetch:
         match self._step:
             case _Step.SETTLING:
                 return self._conclude()
+            case _Step.PROBING | _Step.LOOKING_AT_NEWEST if self._awaits_witness:
+                return self._on_witness()
             case _Step.DONE:
                 return []
             case _Step.ABORTING | _Step.SUBSCRIBING:
@@ -251,12 +256,9 @@ class GlucoseFetch:
         if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST, _Step.REPORTING} and answer.code in _BUSY:
             return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
         match self._step:
-            case _Step.PROBING:
-                return self._on_probed()
-            case _Step.LOOKING_AT_NEWEST:
-                if self._witness is not None and self._base.contradicts(self._witness):
-                    return self._begin_epoch()
-                return self._finish(Outcome.COMPLETE)
+            case _Step.PROBING | _Step.LOOKING_AT_NEWEST:
+                self._awaits_witness = self._witness is None and answer.code == RacpResponseCode.SUCCESS
+                return [] if self._awaits_witness else self._on_witness()
             case _Step.REPORTING:
                 return self._on_reported(answer)
             case _:
@@ -274,11 +276,15 @@ class GlucoseFetch:
             return self._look_at_newest()
         return self._probe()
 
-    def _on_probed(self) -> list[Request]:
-        if self._witness is not None and self._witness.sequence == self._base.sequence:
-            if self._base.contradicts(self._witness):
-                return self._begin_epoch()
-            self._is_same_life = True
+    def _on_witness(self) -> list[Request]:
+        """The record that tells whether the counter still lives its old life has come, or will not come."""
+        self._awaits_witness = False
+        witness = self._witness
+        if witness is not None and self._base.contradicts(witness):
+            return self._begin_epoch()
+        if self._step is _Step.LOOKING_AT_NEWEST:
+            return self._finish(Outcome.COMPLETE)
+        self._is_same_life = witness is not None and witness.sequence == self._base.sequence
         return self._report()
 
     def _on_reported(self, answer: RacpResult) -> list[Request]:
@@ -299,12 +305,13 @@ class GlucoseFetch:
         """Whether what came does not fit the watermark, and the record of the watermark did not vouch for it."""
         if self._base.sequence is None or self._is_same_life:
             return False
-        measurements = [measurement for measurement, _ in self._records.values()]
+        measurements = self._measurements
+        own = [m for m in measurements if m.sequence == self._base.sequence]
+        if own:
+            return any(self._base.contradicts(m) for m in own)
         if self._asks_all:
-            own = [m for m in measurements if m.sequence == self._base.sequence]
             newest = max(measurements, key=lambda m: m.sequence, default=None)
-            suspects = own or ([newest] if newest is not None else [])
-            return any(self._base.contradicts(m) for m in suspects)
+            return newest is not None and self._base.contradicts(newest)
         return any(self._base.is_after(m) for m in measurements if m.sequence > self._base.sequence)
 
     # --- keeping ------------------------------------------------------------------------------------------------
@@ -316,7 +323,10 @@ class GlucoseFetch:
 
     @property
     def _missing(self) -> int:
-        return 0 if self._expected is None else max(0, self._expected - len(self._records))
+        if self._expected is None:
+            return 0
+        lowest = -1 if self._asks_all or self._base.sequence is None else self._base.sequence
+        return max(0, self._expected - sum(1 for sequence, _ in self._records if sequence > lowest))
 
     def _settle(self) -> list[Request]:
         """Latecomers: the meter's answer may overtake its last records, and a context its measurement."""

@@ -15,9 +15,9 @@ from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR, Cha
 from bumble.gatt_server import Server
 from bumble.hci import Address, HCI_Error
 from bumble.keys import MemoryKeyStore
-from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.pairing import PairingConfig
 
-from gateway.sandbox._central import make_device, withdraw
+from gateway.sandbox._central import Label, is_random_static, make_device, withdraw
 from gateway.sandbox.frames import encode_current_time, encode_system_id
 from gateway.sandbox.peripherals.clock import DeviceClock
 from gateway.sandbox.radio import Errands, VirtualAir
@@ -42,20 +42,6 @@ _PERMISSIONS = Attribute.Permissions
 
 _Write = Callable[[Connection, bytes], None]
 _Read = Callable[[Connection], bytes]
-
-
-class _Label(PairingDelegate):
-    """The six digits on a device's display; a device that has them refuses to bond without them."""
-
-    def __init__(self, passkey: int | None) -> None:
-        super().__init__(PairingDelegate.NO_OUTPUT_NO_INPUT if passkey is None else PairingDelegate.DISPLAY_OUTPUT_ONLY)
-        self._passkey = passkey
-
-    async def generate_passkey(self) -> int:
-        return self._passkey or 0
-
-    async def confirm(self, auto: bool = False) -> bool:
-        return self._passkey is None
 
 
 class VirtualPeripheral(abc.ABC):
@@ -92,7 +78,12 @@ class VirtualPeripheral(abc.ABC):
             name: local name, at most 29 octets less what the service UUIDs need.
             passkey: six digits on its display, 0..999999; None: Just Works.
             secure: False: nothing needs a bond (quick tests).
+
+        Raises:
+            ValueError: not such an address.
         """
+        if not is_random_static(address):
+            raise ValueError(f"{address} is not a random static address (C0:... to FF:...)")
         self.address = address
         self.name = name
         self.serial = serial
@@ -149,7 +140,7 @@ class VirtualPeripheral(abc.ABC):
         self._controller = self._air.controller(self.name)
         device = make_device(self._controller, config, self._keystore)
         device.pairing_config_factory = lambda _connection: PairingConfig(
-            sc=True, mitm=self._passkey is not None, bonding=True, delegate=_Label(self._passkey)
+            sc=True, mitm=self._passkey is not None, bonding=True, delegate=Label(self._passkey)
         )
         device.advertising_data = self._advertising_data()
         device.gatt_server.max_mtu = self.max_mtu

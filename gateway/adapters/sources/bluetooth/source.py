@@ -80,7 +80,12 @@ class BluetoothSource:
         self._may_set_clocks = may_set_clocks
         self._scanner_backend = scanner_backend
         self._client_backend = client_backend
-        self._watches = {d.address.upper(): Watch(d, clock, settings) for d in devices if d.address is not None}
+        self._watches = {
+            device.address.upper(): Watch(device, clock, settings, self._on_state)
+            for device in devices
+            if device.address is not None
+        }
+        self._state_changed = asyncio.Event()
         self._has_heard = asyncio.Event()
         self._is_scanning = False
 
@@ -97,6 +102,14 @@ class BluetoothSource:
     def states(self) -> tuple[DeviceState, ...]:
         """Where the gateway stands with each device, by device id."""
         return tuple(sorted((watch.state for watch in self._watches.values()), key=lambda state: state.device_id))
+
+    async def state_changed(self) -> None:
+        """Return at the next change of any device's state."""
+        await self._state_changed.wait()
+
+    def _on_state(self) -> None:
+        self._state_changed.set()
+        self._state_changed = asyncio.Event()
 
     def retry(self, device_id: DeviceId) -> None:
         """A person has paired a device or corrected its code: answer its next advertisement."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +45,9 @@ class Watch:
         knows_identity: what the device says about itself has been read since the start.
     """
 
-    def __init__(self, device: Device, clock: Clock, settings: BluetoothSettings) -> None:
+    def __init__(
+        self, device: Device, clock: Clock, settings: BluetoothSettings, on_change: Callable[[], None]
+    ) -> None:
         self.device = device
         self.state = DeviceState(device.device_id, LinkState.ASLEEP, clock.now())
         self.wants_bond = False
@@ -52,6 +55,7 @@ class Watch:
         self.knows_identity = False
         self._clock = clock
         self._settings = settings
+        self._on_change = on_change
         self._is_idle = False
         self._not_before = clock.monotonic()
         self._found: asyncio.Queue[Found] = asyncio.Queue(maxsize=1)
@@ -78,6 +82,7 @@ class Watch:
         """Change what people see; `since` moves only when something changed."""
         if (state, detail) != (self.state.state, self.state.detail):
             self.state = DeviceState(self.device.device_id, state, self._clock.now(), detail)
+            self._on_change()
 
     def retry(self) -> None:
         """A person has done something about it: forget pauses and refusals."""

@@ -1,9 +1,9 @@
-"""One MQTT connection: paho's protocol engine between an asyncio transport and a list of messages.
+"""One MQTT connection: asyncio moves the bytes, paho speaks the protocol, messages come in groups.
 
-paho normally reads its socket three times per packet. Here asyncio reads whatever has arrived, paho is fed from memory
-until nothing complete is left, and everything it wants to say leaves in one write: one wake-up, one group of messages,
-one group of acknowledgements. A connection lives once; after its loss a new one is opened and the broker's session
-brings back what was not acknowledged.
+asyncio reads whatever has arrived; each PUBLISH of it is decoded here, every other packet is given to paho from memory,
+and what is to be said leaves in one write: one wake-up, one group of messages, one group of acknowledgements. A
+connection lives once; after its loss a new one is opened and the broker's session brings back what was not
+acknowledged.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import ConfigurationError, TransientError
+from gateway.adapters.sources.mqtt.packets import PUBLISH, Inbox, Publish, encode_pubacks, parse_publish
+from gateway.errors import ConfigurationError, MalformedFrame, TransientError
 from gateway.settings import MqttSettings, read_secret
 
 __all__ = ["Deliver", "MqttConnection", "MqttUnavailable"]
@@ -28,11 +29,12 @@ __all__ = ["Deliver", "MqttConnection", "MqttUnavailable"]
 CONNECT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
 _TICK_S = 1.0
+_PINGREQ = b"\xc0\x00"
 _LARGEST_PACKET = 16 * 1024 * 1024
 _NEEDS_A_PERSON = frozenset({132, 133, 134, 135, 138, 140, 142})
 """Unsupported version, client id not valid, bad credentials, not authorised, banned, bad method, session taken over."""
 
-Deliver = Callable[["MqttConnection", list[MQTTMessage]], None]
+Deliver = Callable[["MqttConnection", list[Publish]], None]
 
 
 class MqttUnavailable(TransientError):
@@ -61,10 +63,6 @@ class _MemorySocket:
     def feed(self, data: bytes) -> None:
         self._received = data
         self._position = 0
-
-    @property
-    def has_data(self) -> bool:
-        return self._position < len(self._received)
 
     def recv(self, buffer_size: int) -> bytes:
         start = self._position
@@ -113,13 +111,16 @@ class MqttConnection(asyncio.Protocol):
     def __init__(self, settings: MqttSettings, deliver: Deliver) -> None:
         self._settings = settings
         self._deliver = deliver
-        self._messages: list[MQTTMessage] = []
+        self._inbox = Inbox()
+        self._messages: list[Publish] = []
         self._transport: asyncio.Transport | None = None
         self._memory: _MemorySocket | None = None
         self._lost = asyncio.Event()
         self._connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._subscribed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loss: MqttUnavailable | None = None
+        self._is_paused = False
+        self._pinged_at = 0.0
         self.session_present = False
         self._client = self._build_client()
 
@@ -151,9 +152,7 @@ class MqttConnection(asyncio.Protocol):
         """Send the PUBACKs of these messages in one write; False when the connection is gone (they will come again)."""
         if self._lost.is_set() or self._memory is None:
             return False
-        ack = self._client.ack
-        for mid in mids:
-            ack(mid, 1)
+        self._memory.send(encode_pubacks(mids))
         self._flush()
         return True
 
@@ -168,9 +167,37 @@ class MqttConnection(asyncio.Protocol):
                 async with asyncio.timeout(_TICK_S):
                     await self._lost.wait()
             except TimeoutError:
-                self._client.loop_misc()
+                if self._is_paused:
+                    self._stay_alive_unread()
+                else:
+                    self._client.loop_misc()
                 self._flush()
         raise self._loss or MqttUnavailable("the connection was lost")
+
+    def pause(self) -> None:
+        """Take nothing more from the network; the broker feels it through TCP.
+
+        Needed although MQTT has a receive maximum: mosquitto 2.0 passes it by once a long queue begins to drain, and
+        MQTT 3.1.1 has none.
+        """
+        if not self._is_paused and self._transport is not None and not self._transport.is_closing():
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+                asyncio.get_running_loop().call_soon(self._drain)
+
+    def _stay_alive_unread(self) -> None:
+        """PINGREQ past paho, which would wait for an answer that we do not read now."""
+        now = asyncio.get_running_loop().time()
+        if self._memory is not None and now - self._pinged_at >= self._settings.keepalive_s / 2:
+            self._pinged_at = now
+            self._memory.send(_PINGREQ)
 
     def abort(self) -> None:
         """Drop the connection at once, as a crash would."""
@@ -199,17 +226,8 @@ class MqttConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came; every complete packet in them is handled now."""
-        memory, read = self._memory, self._client.loop_read
-        if memory is None:
-            return
-        memory.feed(data)
-        while memory.has_data:
-            if read() is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-                break
-        self._flush()
-        if self._messages:
-            messages, self._messages = self._messages, []
-            self._deliver(self, messages)
+        self._inbox.feed(data)
+        self._drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the end, whoever wanted it."""
@@ -218,6 +236,38 @@ class MqttConnection(asyncio.Protocol):
             self._client.loop_read()
         self._fail(MqttUnavailable("the connection was lost"))
         self._lost.set()
+
+    def _drain(self) -> None:
+        """Handle the packets that have arrived, until nothing complete is left or `pause` was called."""
+        take, most = self._inbox.take, self._settings.receive_maximum
+        has_properties = self._settings.protocol == "5"
+        messages = self._messages
+        try:
+            while not self._is_paused and (packet := take()) is not None:
+                data, start, body, end = packet
+                if data[start] & 0xF0 == PUBLISH:
+                    messages.append(parse_publish(data, start, body, end, has_properties=has_properties))
+                    if len(messages) >= most:
+                        self._hand_over()
+                        messages = self._messages
+                elif not self._leave_to_paho(data[start:end]):
+                    break
+        except MalformedFrame as error:
+            self._fail(MqttUnavailable(f"the broker does not speak MQTT: {error}"))
+            self.abort()
+        self._flush()
+        self._hand_over()
+
+    def _leave_to_paho(self, packet: bytes) -> bool:
+        if self._memory is None:
+            return False
+        self._memory.feed(packet)
+        return self._client.loop_read() is MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _hand_over(self) -> None:
+        if self._messages:
+            messages, self._messages = self._messages, []
+            self._deliver(self, messages)
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -259,7 +309,6 @@ class MqttConnection(asyncio.Protocol):
             clean_session=None if is_v5 else False,
             protocol=MQTTProtocolVersion.MQTTv5 if is_v5 else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
-            manual_ack=True,
         )
         if is_v5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -274,7 +323,6 @@ class MqttConnection(asyncio.Protocol):
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_message = lambda _client, _userdata, message: self._messages.append(message)
         client.on_socket_register_write = _nothing  # queue only: `_flush` writes everything at once
         return client
 

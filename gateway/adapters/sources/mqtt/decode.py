@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
 
-from paho.mqtt.client import MQTTMessage
-
+from gateway.adapters.sources.mqtt.packets import Publish
 from gateway.devices.passerelle_json import (
     DECODER,
     DeviceStatus,
@@ -44,9 +43,7 @@ class BatchDecoder:
         self._max_payload_bytes = settings.max_payload_bytes
         self._zone_of = zone_of
 
-    def decode(
-        self, groups: Iterable[tuple[Sequence[MQTTMessage], datetime]]
-    ) -> tuple[Batch, tuple[DeviceSighting, ...]]:
+    def decode(self, groups: Iterable[tuple[Sequence[Publish], datetime]]) -> tuple[Batch, tuple[DeviceSighting, ...]]:
         """One batch for all messages, and at most one sighting per device.
 
         Args:
@@ -61,15 +58,15 @@ class BatchDecoder:
         for messages, received_at in groups:
             for message in messages:
                 channel, device_id, kind = self._route(message)
-                payload = bytes(message.payload)
+                payload = message.payload
                 frame = RawFrame(device_id, SourceKind.MQTT, channel, payload[:limit], received_at)
                 if device_id is None:
                     quarantined.append(Quarantined(frame, QuarantineReason.MALFORMED, kind))
                 elif len(payload) > limit:
-                    detail = f"{len(payload)} bytes; the limit is {limit}"
+                    detail = f"more than {limit} bytes"
                     quarantined.append(Quarantined(frame, QuarantineReason.TOO_LARGE, detail))
                 elif kind == "reading":
-                    is_retained = message.retain
+                    is_retained = message.is_retained
                     at = (device_id, is_retained, received_at)
                     contact = contacts.get(at)
                     if contact is None:
@@ -95,16 +92,13 @@ class BatchDecoder:
                     except Refused as error:
                         quarantined.append(Quarantined(frame, error.reason, str(error)))
                     else:
-                        if not message.retain and status.is_online is not False:
+                        if not message.is_retained and status.is_online is not False:
                             sightings[device_id] = _sighting(device_id, received_at, status)
         return Batch(tuple(readings), tuple(frames), tuple(quarantined)), tuple(sightings.values())
 
-    def _route(self, message: MQTTMessage) -> tuple[str, DeviceId | None, str]:
+    def _route(self, message: Publish) -> tuple[str, DeviceId | None, str]:
         """Topic, device and `reading` or `status`; or topic, None and what is wrong with it."""
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return "?", None, "the topic is not UTF-8"
+        topic = message.topic
         if topic.startswith(self._prefix):
             device, _, kind = topic[len(self._prefix) :].partition("/")
             if kind in ("reading", "status"):

@@ -2,8 +2,8 @@
 
 The messages of one wake-up are decoded into one batch. A few batches may be on their way to the disk at once, so that
 decoding and the disk work side by side; PUBACKs leave in the order in which the messages came, each group after its
-own commit. What is unacknowledged is bounded by the broker (`receive_maximum`, or its own limit for MQTT 3.1.1) and
-checked here.
+own commit. What is not yet durable is bounded here, whatever the broker does: above `receive_maximum` messages or
+8 MiB the connection is not read any further.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 import structlog
-from paho.mqtt.client import MQTTMessage
 
 from gateway.adapters.sources.mqtt.client import MqttConnection, MqttUnavailable
 from gateway.adapters.sources.mqtt.decode import BatchDecoder
+from gateway.adapters.sources.mqtt.packets import Publish
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.model import Batch, DeviceId
 from gateway.ports import Clock, DeviceSighting, Intake
@@ -37,6 +37,7 @@ _ATTENTION_RETRY_S = 60.0
 _LONGEST_STORE_RETRY_S = 15.0
 _SIGHTING_INTERVAL_S = 60.0
 _SIGHTINGS_QUEUED = 1000
+_MOST_HELD_BYTES = 8 * 1024 * 1024
 _DEVICES_REMEMBERED = 50_000
 
 
@@ -49,17 +50,15 @@ class MqttCounters:
         redelivered: with the DUP flag.
         acknowledged: PUBACKs written.
         quarantined: payloads set aside.
-        dropped: QoS 0 messages refused while too much was waiting (QoS 0 promises nothing).
         connections: sessions begun or resumed.
         sessions_lost: reconnections at which the broker no longer knew our session.
-        held: messages not yet durable, now; `most_held` is its maximum.
+        held: messages not yet durable, now; `most_held` is its maximum, always below twice `receive_maximum`.
     """
 
     received: int = 0
     redelivered: int = 0
     acknowledged: int = 0
     quarantined: int = 0
-    dropped: int = 0
     connections: int = 0
     sessions_lost: int = 0
     held: int = 0
@@ -68,10 +67,11 @@ class MqttCounters:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Messages of one wake-up."""
+    """Messages of one wake-up; `size` is the sum of their payloads in bytes."""
 
     connection: MqttConnection
-    messages: list[MQTTMessage]
+    messages: list[Publish]
+    size: int
     received_at: datetime
 
 
@@ -88,10 +88,8 @@ class MqttSource:
         self._clock = clock
         self._decoder = BatchDecoder(settings, zone_of)
         self._topics = (f"{settings.topic_root}/+/reading", f"{settings.topic_root}/+/status")
-        self._begin()
-        self._most_allowed = 2 * settings.receive_maximum
-        self._announced: bool | None = None
         self.counters = MqttCounters()
+        self._begin()
 
     def _begin(self) -> None:
         """Forget what an earlier run left behind: it was not acknowledged, so the broker still has it."""
@@ -102,6 +100,9 @@ class MqttSource:
         self._commits: asyncio.Queue[tuple[asyncio.Task[None], list[_Group]]] = asyncio.Queue(_BATCHES_AT_ONCE)
         self._sightings: asyncio.Queue[DeviceSighting] = asyncio.Queue(_SIGHTINGS_QUEUED)
         self._sighted_at: dict[DeviceId, float] = {}
+        self._held_bytes = 0
+        self.counters.held = 0
+        self._announced: bool | None = None
 
     @property
     def name(self) -> str:
@@ -116,7 +117,6 @@ class MqttSource:
     async def run(self, intake: Intake) -> None:
         """Collect for ever; a lost broker or store is waited for, never raised."""
         self._begin()
-        self.counters.held = 0
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._stay_connected(), name="mqtt.connection")
             tasks.create_task(self._decode(intake, tasks), name="mqtt.decode")
@@ -161,25 +161,22 @@ class MqttSource:
             log.warning("mqtt.connection_lost", reason=reason, needs_attention=needs_attention)
         self._announced = False
 
-    def _deliver(self, connection: MqttConnection, messages: list[MQTTMessage]) -> None:
+    def _deliver(self, connection: MqttConnection, messages: list[Publish]) -> None:
         counters = self.counters
         counters.received += len(messages)
-        counters.redelivered += sum(message.dup for message in messages)
-        if counters.held + len(messages) > self._most_allowed:
-            kept = [message for message in messages if message.qos > 0]
-            counters.dropped += len(messages) - len(kept)
-            messages = kept
-            if counters.held + len(kept) > self._most_allowed:
-                # The broker ignores our bound: hang up, the session brings back what we do not take.
-                log.warning("mqtt.flow_exceeded", held=counters.held, allowed=self._most_allowed)
-                connection.abort()
-                return
-        if not messages:
-            return
+        counters.redelivered += sum(message.is_duplicate for message in messages)
+        limit = self._settings.max_payload_bytes
+        if max(len(message.payload) for message in messages) > limit:
+            # refused whatever they hold: keep the beginning for the quarantine
+            messages = [each._replace(payload=each.payload[: limit + 1]) for each in messages]
+        size = sum(len(message.payload) for message in messages)
+        self._held_bytes += size
         counters.held += len(messages)
         counters.most_held = max(counters.most_held, counters.held)
+        if counters.held >= self._settings.receive_maximum or self._held_bytes >= _MOST_HELD_BYTES:
+            connection.pause()
         self._drained.clear()
-        self._groups.append(_Group(connection, messages, self._clock.now()))
+        self._groups.append(_Group(connection, messages, size, self._clock.now()))
         self._arrived.set()
 
     async def _decode(self, intake: Intake, tasks: asyncio.TaskGroup) -> None:
@@ -213,6 +210,9 @@ class MqttSource:
                 if group.connection.acknowledge(mids):
                     counters.acknowledged += len(mids)
                 counters.held -= len(group.messages)
+                self._held_bytes -= group.size
+                if counters.held < self._settings.receive_maximum and self._held_bytes < _MOST_HELD_BYTES:
+                    group.connection.resume()
             if counters.held == 0:
                 self._drained.set()
 

@@ -1,7 +1,7 @@
 """Readings to and from what the tables hold; exact both ways.
 
-Writing, a reading becomes one JSON array, so that a whole group goes into SQLite as a single parameter of a single
-statement. It is made on the caller's side; the writer thread only joins the texts.
+Writing, a reading becomes a flat row of parameters. It is made on the caller's side; the writer thread only strings the
+rows of a group together.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = [
     "QUALITY_CODES",
     "READING_COLUMNS",
     "UNIT_CODES",
+    "ParameterRow",
     "ReadingRow",
     "Series",
     "compact",
@@ -50,7 +51,6 @@ __all__ = [
     "micros",
     "optional_instant",
     "optional_micros",
-    "provenance_text",
 ]
 
 METRIC_CODES: dict[Metric, int] = {
@@ -121,6 +121,27 @@ ReadingRow = tuple[
 ]
 """One row of `READING_COLUMNS`."""
 
+ParameterRow = tuple[
+    str,
+    int,
+    int,
+    str,
+    int,
+    int,
+    int,
+    int,
+    int,
+    str,
+    str | None,
+    str | None,
+    int | None,
+    int | None,
+    str | None,
+    int | None,
+]
+"""Device, epoch, metric, record key, effective_at, digest, UTC offset, time quality, received_at, provenance, value,
+original value, original unit, device time, extra, frame number."""
+
 Series = tuple[DeviceId, int, Metric]
 """Device, epoch, metric: what a record key is unique in."""
 
@@ -131,7 +152,6 @@ _NO_CONTEXT = Context()
 _DEFAULT_CONTEXT: object = next(field.default for field in fields(Reading) if field.name == "context")
 _CONTEXT_DEFAULTS = {field.name: field.default for field in fields(Context)}
 _PRINTABLE = re.compile(r"[!-~]{1,128}")
-_GREATEST = 2**63 - 1
 
 
 def micros(moment: datetime) -> int:
@@ -170,13 +190,11 @@ def compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-@lru_cache(maxsize=4096)
-def provenance_text(provenance: Provenance) -> str:
-    """How a provenance is stored: `source:decoder`, with `retained ` before it when it was."""
-    if not _PRINTABLE.fullmatch(provenance.decoder):
-        raise PermanentError("a decoder's name is 1 to 128 printable ASCII characters without spaces")
-    retained = "retained " if provenance.is_retained else ""
-    return f"{retained}{provenance.source.value}:{provenance.decoder}"
+@lru_cache(maxsize=1024)
+def _checked(what: str, text: str) -> str:
+    if not _PRINTABLE.fullmatch(text):
+        raise PermanentError(f"a {what} is 1 to 128 printable ASCII characters without spaces")
+    return text
 
 
 @lru_cache(maxsize=1024)
@@ -186,22 +204,8 @@ def _provenance(text: str) -> Provenance:
     return Provenance(SourceKind(source), decoder, is_retained)
 
 
-@lru_cache(maxsize=8192)
-def _series_head(device_id: DeviceId, epoch: int, metric: Metric) -> str:
-    if not _PRINTABLE.fullmatch(device_id):
-        raise PermanentError("a device id is 1 to 128 printable ASCII characters without spaces")
-    if not 0 <= epoch <= _GREATEST:
-        raise PermanentError("an epoch is a whole number from 0")
-    return f"{json.dumps(device_id)},{epoch},{METRIC_CODES[metric]}"
-
-
-@lru_cache(maxsize=4096)
-def _provenance_json(provenance: Provenance) -> str:
-    return json.dumps(provenance_text(provenance))
-
-
-def encode_reading(reading: Reading, frame_number: int | None) -> str:
-    """The JSON array of one reading, in the order that the writing statement expects.
+def encode_reading(reading: Reading, frame_number: int | None) -> ParameterRow:
+    """The parameters of one reading, in the order that the writing statement expects.
 
     The digest covers what the device said: value, bound or absence, the value as sent, context, the device's own time,
     and the instant where the source itself named it. It leaves out what belongs to the contact: reception, provenance,
@@ -211,36 +215,47 @@ def encode_reading(reading: Reading, frame_number: int | None) -> str:
     Raises:
         PermanentError: a record key, device id or decoder name that cannot be stored.
     """
+    device_id = _checked("device id", reading.device_id)
+    provenance = reading.provenance
+    origin = f"{provenance.source}:{_checked('decoder name', provenance.decoder)}"
     record_key = reading.record_key
     if not _PRINTABLE.fullmatch(record_key):
         raise PermanentError("a record key is 1 to 128 printable ASCII characters without spaces")
-    value, original, unit = reading.value, reading.original_value, reading.original_unit
-    device_time = reading.device_time
+    value = None if reading.value is None else str(reading.value)
+    original_value = None if reading.original_value is None else str(reading.original_value)
+    original_unit = None if reading.original_unit is None else UNIT_CODES[reading.original_unit]
+    extra = None if reading.context is _DEFAULT_CONTEXT and value is not None else _extra(reading)
     effective_at = micros(reading.effective_at)
     quality = reading.time_quality
-    extra = "null"
-    if reading.context is not _DEFAULT_CONTEXT or value is None:
-        extra = _extra(reading)
-    content = "null," if value is None else f'"{value}",'
-    content += "null," if original is None else f'"{original}",'
-    content += "null," if unit is None else f"{UNIT_CODES[unit]},"
-    if device_time is None:
-        content += f"null,{extra}"
+    if reading.device_time is None:
+        device_time = None
         is_named = quality is TimeQuality.DEVICE or quality is TimeQuality.CORRECTED
-        said = f"{content}@{effective_at}" if is_named else content
+        said = f"{value} {original_value} {original_unit} {effective_at if is_named else None} @ {extra}"
     else:
-        span = device_time - _NAIVE_EPOCH
-        content += f"{(span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds},{extra}"
-        said = content
-    digest = int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
+        span = reading.device_time - _NAIVE_EPOCH
+        device_time = (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
+        said = f"{value} {original_value} {original_unit} {device_time} {extra}"
     return (
-        f"[{_series_head(reading.device_id, reading.epoch, reading.metric)},{json.dumps(record_key)},"
-        f"{effective_at},{digest},{reading.utc_offset_min},{QUALITY_CODES[quality]},{micros(reading.received_at)},"
-        f"{_provenance_json(reading.provenance)},{content},{'null' if frame_number is None else frame_number}]"
+        device_id,
+        reading.epoch,
+        METRIC_CODES[reading.metric],
+        record_key,
+        effective_at,
+        int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1,
+        reading.utc_offset_min,
+        QUALITY_CODES[quality],
+        micros(reading.received_at),
+        f"retained {origin}" if provenance.is_retained else origin,
+        value,
+        original_value,
+        original_unit,
+        device_time,
+        extra,
+        frame_number,
     )
 
 
-def _extra(reading: Reading) -> str:
+def _extra(reading: Reading) -> str | None:
     extra: dict[str, object] = {}
     if reading.bound is not None:
         limit = reading.bound.limit
@@ -252,7 +267,7 @@ def _extra(reading: Reading) -> str:
             said = getattr(reading.context, name)
             if said != default:
                 extra[name] = str(said) if isinstance(said, Decimal) else said
-    return compact(extra) if extra else "null"
+    return compact(extra) if extra else None
 
 
 def decode_reading(row: ReadingRow, series: Series, person_id: PersonId | None, provenance: str) -> StoredReading:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gateway.adapters.stores.sqlite.codec import Series, compact, encode_reading, micros, provenance_text
+from gateway.adapters.stores.sqlite.codec import ParameterRow, compact, encode_reading, micros
 from gateway.errors import PermanentError
 from gateway.model import Batch, Checkpoint, DeviceId, RawFrame, SourceKind
 
@@ -53,14 +53,14 @@ class EncodedBatch:
     """What the writer needs, with as little left to do as possible.
 
     Attributes:
-        rows: JSON array per reading.
-        series, provenances: what the rows refer to and must exist before them.
+        rows: parameters of each reading.
+        series (device, epoch, metric code), provenances: what the rows refer to and must exist before them.
         row_frames: frame number of each row, None where there is no raw payload.
         frames: the payloads that rows refer to.
     """
 
-    rows: list[str]
-    series: set[Series]
+    rows: list[ParameterRow]
+    series: set[tuple[str, int, int]]
     provenances: set[str]
     row_frames: list[int | None]
     frames: list[EncodedFrame]
@@ -69,13 +69,13 @@ class EncodedBatch:
 
 
 @lru_cache(maxsize=4096)
-def _origin(source: SourceKind, device_id: DeviceId | None, channel: str) -> str:
-    return compact([source.value, device_id, channel])
+def _origin(source: str, device_id: DeviceId | None, channel: str) -> str:
+    return compact([source, device_id, channel])
 
 
 def frame_origin(frame: RawFrame) -> str:
     """Source, device and channel of a payload as one text."""
-    return _origin(frame.source, frame.device_id, frame.channel)
+    return _origin(frame.source.value, frame.device_id, frame.channel)
 
 
 def _quarantine(batch: Batch) -> Iterator[EncodedQuarantine]:
@@ -106,7 +106,7 @@ class BatchEncoder:
         Raises:
             PermanentError: something in the batch cannot be stored.
         """
-        rows: list[str] = []
+        rows: list[ParameterRow] = []
         row_frames: list[int | None] = []
         frames: dict[int, EncodedFrame] = {}
         for reading in batch.readings:
@@ -126,8 +126,8 @@ class BatchEncoder:
             row_frames.append(number)
         return EncodedBatch(
             rows,
-            {(reading.device_id, reading.epoch, reading.metric) for reading in batch.readings},
-            {provenance_text(reading.provenance) for reading in batch.readings},
+            {row[:3] for row in rows},
+            {row[9] for row in rows},
             row_frames,
             list(frames.values()),
             list(_quarantine(batch)) if batch.quarantined else [],

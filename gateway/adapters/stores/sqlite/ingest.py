@@ -1,59 +1,77 @@
-"""Batches into tables: one statement for all readings of a group, one for all raw payloads.
+"""Batches into tables: one statement for the readings of a group, one for its raw payloads.
 
 Python's `sqlite3` gives the interpreter lock away and takes it back around every row of an `executemany`; beside a busy
-event loop each of these can wait for a whole switch interval. A statement that unpacks the group by itself runs
-without the lock from its first row to its last.
+event loop each of these can wait for a whole switch interval. A statement with many rows of VALUES runs without the
+lock from its first row to its last (see `manyrows`).
 
 What the fast statement finds already there is settled one by one, in `merge`.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.adapters.stores.sqlite.codec import METRIC_CODES, Series, compact
+from gateway.adapters.stores.sqlite.codec import ParameterRow, compact
 from gateway.adapters.stores.sqlite.encoded import EncodedBatch, EncodedFrame, EncodedQuarantine
+from gateway.adapters.stores.sqlite.manyrows import compare_rows, execute_rows
 from gateway.adapters.stores.sqlite.merge import merge_version
+from gateway.adapters.stores.sqlite.schema import local_day
 from gateway.model import CommitReceipt, DeviceId
 
 __all__ = ["Ingest", "ensure_device"]
 
-_INSERT_READINGS = """
+_INCOMING = """
+WITH incoming (device, epoch, metric, record_key, effective_at, digest, utc_offset_min, time_quality, received_at,
+  provenance, value, original_value, original_unit, device_time, extra, frame{more}) AS (VALUES {marks})
+"""
+
+_NUMBERED = """
+FROM incoming AS i
+CROSS JOIN device AS d ON d.device_id = i.device
+CROSS JOIN series AS s ON s.device = d.id AND s.epoch = i.epoch AND s.metric = i.metric
+CROSS JOIN provenance AS p ON p.text = i.provenance
+"""
+
+_INSERT_READINGS = f"""
 INSERT INTO reading (series, record_key, person, effective_at, digest, utc_offset_min, time_quality, received_at,
   provenance, value, original_value, original_unit, device_time, extra, raw_id)
-SELECT s.id, j.value ->> 3, d.person, j.value ->> 4, j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8,
-  p.id, j.value ->> 10, j.value ->> 11, j.value ->> 12, j.value ->> 13, j.value ->> 14, (j.value ->> 15) + :shift
-FROM json_each(:rows) AS j
-CROSS JOIN device AS d ON d.device_id = j.value ->> 0
-CROSS JOIN series AS s ON s.device = d.id AND s.epoch = j.value ->> 1 AND s.metric = j.value ->> 2
-CROSS JOIN provenance AS p ON p.text = j.value ->> 9
+{_INCOMING}
+SELECT s.id, i.record_key, d.person, i.effective_at, i.digest, i.utc_offset_min, i.time_quality, i.received_at,
+  p.id, i.value, i.original_value, i.original_unit, i.device_time, i.extra, i.frame + ?
+{_NUMBERED}
 WHERE true
 ON CONFLICT (series, record_key) DO NOTHING
 """
 
-_COMPARE_READINGS = """
-SELECT json_group_array(json_array(j.key, r.row_id, r.digest = j.value ->> 5 AND (
-    r.received_at < j.value ->> 8 OR (
-      r.received_at = j.value ->> 8 AND r.effective_at = j.value ->> 4 AND r.utc_offset_min = j.value ->> 6
-      AND r.time_quality = j.value ->> 7 AND r.provenance = p.id
+_COMPARE_READINGS = f"""
+{_INCOMING}
+SELECT json_group_array(json_array(i.ordinal, r.row_id, r.digest = i.digest AND (
+    r.received_at < i.received_at OR (
+      r.received_at = i.received_at AND r.effective_at = i.effective_at AND r.utc_offset_min = i.utc_offset_min
+      AND r.time_quality = i.time_quality AND r.provenance = p.id
     )
-  ))), (SELECT max(row_id) FROM reading)
-FROM json_each(:rows) AS j
-CROSS JOIN device AS d ON d.device_id = j.value ->> 0
-CROSS JOIN series AS s ON s.device = d.id AND s.epoch = j.value ->> 1 AND s.metric = j.value ->> 2
-CROSS JOIN provenance AS p ON p.text = j.value ->> 9
-CROSS JOIN reading AS r ON r.series = s.id AND r.record_key = j.value ->> 3
+  )))
+{_NUMBERED}
+CROSS JOIN reading AS r ON r.series = s.id AND r.record_key = i.record_key
 """
 
 _INSERT_FRAMES = """
 INSERT INTO frame (raw_id, origin, received_at, payload)
-SELECT (j.value ->> 0) + :shift, j.value ->> 1, j.value ->> 2, substr(:payloads, j.value ->> 3, j.value ->> 4)
-FROM json_each(:frames) AS j
+WITH incoming (number, origin, received_at, payload) AS (VALUES {marks})
+SELECT number + ?, origin, received_at, payload FROM incoming WHERE number IS NOT NULL
 """
 
-_LAST_RAW_ID = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frame'), 0)"
+_MARK_DIRTY = f"""
+INSERT OR REPLACE INTO dirty_day (person, metric, local_day)
+SELECT DISTINCT r.person, s.metric, {local_day("r")} FROM reading AS r CROSS JOIN series AS s ON s.id = r.series
+WHERE r.row_id > ? AND r.person <> 0
+"""  # noqa: S608 - fixed texts only
+
+_LAST_NUMBERS = """
+SELECT coalesce((SELECT max(row_id) FROM reading), 0),
+  coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frame'), 0)
+"""
 
 _QUARANTINE = """
 INSERT INTO quarantine (digest, origin, received_at, payload, reason, detail) VALUES (?, ?, ?, ?, ?, ?)
@@ -76,7 +94,7 @@ class Ingest:
     """Writes groups of batches inside the caller's transaction; remembers what already exists in the file."""
 
     def __init__(self) -> None:
-        self._series: set[Series] = set()
+        self._series: set[tuple[str, int, int]] = set()
         self._provenances: set[str] = set()
         self._origins: dict[str, int] = {}
 
@@ -92,7 +110,7 @@ class Ingest:
         Raises:
             sqlite3.Error: nothing of it may be committed.
         """
-        rows: list[str] = []
+        rows: list[ParameterRow] = []
         frames: list[EncodedFrame] = []
         has_others = False
         for batch in batches:
@@ -101,62 +119,54 @@ class Ingest:
             rows += batch.rows
             frames += batch.frames
             has_others = has_others or bool(batch.quarantined or batch.checkpoints)
-        receipts: list[CommitReceipt]
+        receipts = [CommitReceipt()] * len(batches)
         if rows:
-            shift = self._frame_shift(connection, frames)
-            text = f"[{','.join(rows)}]"
-            added = connection.execute(_INSERT_READINGS, {"rows": text, "shift": shift}).rowcount
+            last_row, last_raw = connection.execute(_LAST_NUMBERS).fetchone()
+            shift = last_raw + 1 - frames[0].number if frames else 0
+            added = execute_rows(connection, _INSERT_READINGS, rows, (shift,))
+            if added:
+                connection.execute(_MARK_DIRTY, (last_row,))
             if added == len(rows):
                 receipts = [_all_added(len(batch.rows)) for batch in batches]
             else:
-                receipts, wanted = self._settle(connection, batches, rows, text, added, shift)
+                receipts, wanted = self._settle(connection, batches, rows, last_row, shift)
                 frames = [frame for frame in frames if frame.number in wanted]
-            if frames:
-                self._write_frames(connection, frames, shift)
-        else:
-            receipts = [CommitReceipt()] * len(batches)
+            self._write_frames(connection, frames, shift)
         if has_others:
             receipts = [self._others(connection, b, r) for b, r in zip(batches, receipts, strict=True)]
         return receipts
 
     def _ensure(self, connection: sqlite3.Connection, batch: EncodedBatch) -> None:
         for series in batch.series - self._series:
-            device = ensure_device(connection, series[0])
+            device = ensure_device(connection, DeviceId(series[0]))
             connection.execute(
                 "INSERT INTO series (device, epoch, metric) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (device, series[1], METRIC_CODES[series[2]]),
+                (device, *series[1:]),
             )
         for text in batch.provenances - self._provenances:
             connection.execute("INSERT INTO provenance (text) VALUES (?) ON CONFLICT DO NOTHING", (text,))
         self._series |= batch.series
         self._provenances |= batch.provenances
 
-    def _frame_shift(self, connection: sqlite3.Connection, frames: Sequence[EncodedFrame]) -> int:
-        if not frames:
-            return 0
-        return int(connection.execute(_LAST_RAW_ID).fetchone()[0]) + 1 - frames[0].number
-
     def _settle(
         self,
         connection: sqlite3.Connection,
         batches: Sequence[EncodedBatch],
-        rows: Sequence[str],
-        text: str,
-        added: int,
+        rows: Sequence[ParameterRow],
+        last_row: int,
         shift: int,
     ) -> tuple[list[CommitReceipt], set[int]]:
         """Receipts when some keys existed or came twice, and the numbers of the frames worth keeping."""
-        found, last_row = connection.execute(_COMPARE_READINGS, {"rows": text}).fetchone()
-        compared = json.loads(found)
+        compared = compare_rows(connection, _COMPARE_READINGS, rows)
         if len(compared) != len(rows):
             raise sqlite3.IntegrityError("a reading's device, series or provenance is missing")
         outcomes = [0] * len(rows)  # 0 known, 1 added, 2 corrected
         taken: set[int] = set()
         for ordinal, row_id, is_known in sorted(compared):
-            if row_id > last_row - added and row_id not in taken:
+            if row_id > last_row and row_id not in taken:
                 taken.add(row_id)
                 outcomes[ordinal] = 1
-            elif not is_known and merge_version(connection, row_id, json.loads(rows[ordinal]), shift):
+            elif not is_known and merge_version(connection, row_id, rows[ordinal], shift):
                 outcomes[ordinal] = 2
         receipts: list[CommitReceipt] = []
         wanted: set[int] = set()
@@ -178,15 +188,16 @@ class Ingest:
         return known
 
     def _write_frames(self, connection: sqlite3.Connection, frames: Sequence[EncodedFrame], shift: int) -> None:
-        heads: list[str] = []
-        offset = 1
-        for frame in frames:
-            origin = self._origins.get(frame.origin) or self._origin(connection, frame.origin)
-            length = len(frame.payload)
-            heads.append(f"[{frame.number},{origin},{frame.received_at},{offset},{length}]")
-            offset += length
-        payloads = b"".join([frame.payload for frame in frames])
-        connection.execute(_INSERT_FRAMES, {"frames": f"[{','.join(heads)}]", "payloads": payloads, "shift": shift})
+        parameters = [
+            (
+                frame.number,
+                self._origins.get(frame.origin) or self._origin(connection, frame.origin),
+                frame.received_at,
+                frame.payload,
+            )
+            for frame in frames
+        ]
+        execute_rows(connection, _INSERT_FRAMES, parameters, (shift,))
 
     def _others(self, connection: sqlite3.Connection, batch: EncodedBatch, receipt: CommitReceipt) -> CommitReceipt:
         new = sum(self._quarantine(connection, item) for item in batch.quarantined)

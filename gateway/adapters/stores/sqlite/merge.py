@@ -7,11 +7,9 @@ version with the greatest (first reception, digest). Both rules look at the set 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from gateway.adapters.stores.sqlite.codec import compact
+from gateway.adapters.stores.sqlite.codec import ParameterRow
 
 __all__ = ["merge_version"]
 
@@ -59,13 +57,13 @@ class _Version:
         return tuple(getattr(self, name) for name in self.__slots__)
 
 
-def merge_version(connection: sqlite3.Connection, row_id: int, row: Sequence[Any], shift: int) -> bool:
+def merge_version(connection: sqlite3.Connection, row_id: int, row: ParameterRow, shift: int) -> bool:
     """Merge one sighting of the record in row `row_id`; returns whether its content was new.
 
     Args:
         connection: inside a transaction.
         row_id: the record's row in `reading`.
-        row: the decoded JSON array of `codec.encode_reading`.
+        row: what `codec.encode_reading` gave.
         shift: what turns its frame number into a raw id.
     """
     versions = {}
@@ -91,9 +89,25 @@ def merge_version(connection: sqlite3.Connection, row_id: int, row: Sequence[Any
     return known is None
 
 
-def _seen(row: Sequence[Any], shift: int) -> _Version:
-    (_, _, _, _, effective_at, digest, offset, quality, received_at, provenance, *content, extra, frame) = row
-    value, original_value, original_unit, device_time = content
+def _seen(row: ParameterRow, shift: int) -> _Version:
+    (
+        _,
+        _,
+        _,
+        _,
+        effective_at,
+        digest,
+        offset,
+        quality,
+        received_at,
+        provenance,
+        value,
+        original_value,
+        original_unit,
+        device_time,
+        extra,
+        frame,
+    ) = row
     return _Version(
         effective_at,
         offset,
@@ -104,7 +118,7 @@ def _seen(row: Sequence[Any], shift: int) -> _Version:
         original_value,
         original_unit,
         device_time,
-        None if extra is None else compact(extra),
+        extra,
         None if frame is None else frame + shift,
         provenance,
     )

@@ -159,5 +159,5 @@ def readings_by_row(
 def readings_to_plan(connection: sqlite3.Connection, limit: int) -> tuple[list[StoredReading], int]:
     """Unplanned readings in order of commit, and the newest mark of this snapshot."""
     names = Names.load(connection)
-    mark = int(connection.execute("SELECT coalesce(max(mark), 0) FROM unplanned").fetchone()[0])
+    mark = int(connection.execute("SELECT last FROM change").fetchone()[0])
     return [names.decode(row) for row in connection.execute(_TO_PLAN, (limit,)).fetchall()], mark

@@ -5,20 +5,16 @@ small closed vocabularies of readings are the numbers of `codec`. Person 0 is "n
 
 `reading` holds the current version of each record, `revision` the others. The identity is `(series, record_key)`, a
 series being one (device, epoch, metric). Row ids grow in order of commit; rows of `reading` are not deleted, which is
-what makes the plain row id sufficient. Triggers keep `dirty_day` and `unplanned` right whoever writes.
+what makes the plain row id sufficient. Triggers keep `unplanned` right, and `dirty_day` for changes of a
+reading; who inserts readings marks their days for the whole group at once. The mark in `unplanned` is the number of the
+change that asked for a new decision, 0 for a new reading.
 """
 
 from __future__ import annotations
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "local_day"]
 
 APPLICATION_ID = 0x50534C45
-
-_DAY = (
-    "(({0}.effective_at + {0}.utc_offset_min * 60000000)"
-    " - ((({0}.effective_at + {0}.utc_offset_min * 60000000) % 86400000000 + 86400000000) % 86400000000)) / 86400000000"
-)
-"""Floor division: SQLite's own division rounds towards zero."""
 
 _VERSION_COLUMNS = """
   effective_at INTEGER NOT NULL,
@@ -35,12 +31,16 @@ _VERSION_COLUMNS = """
   raw_id INTEGER"""
 
 
+def local_day(row: str) -> str:
+    """The local day of a row of `reading` as an SQL expression; floor division, where SQLite's rounds towards zero."""
+    local = f"({row}.effective_at + {row}.utc_offset_min * 60000000)"
+    return f"({local} - ({local} % 86400000000 + 86400000000) % 86400000000) / 86400000000"
+
+
 def _mark_dirty(row: str) -> str:
-    day = _DAY.format(row)
-    metric = f"(SELECT metric FROM series WHERE id = {row}.series)"  # noqa: S608 - OLD or NEW
     return f"""
-  DELETE FROM dirty_day WHERE person = {row}.person AND metric = {metric} AND local_day = {day};
-  INSERT INTO dirty_day (person, metric, local_day) SELECT {row}.person, {metric}, {day} WHERE {row}.person <> 0;"""  # noqa: S608 - OLD or NEW
+  INSERT OR REPLACE INTO dirty_day (person, metric, local_day)
+    SELECT {row}.person, metric, {local_day(row)} FROM series WHERE id = {row}.series AND {row}.person <> 0;"""  # noqa: S608 - OLD or NEW
 
 
 _READINGS = f"""
@@ -119,11 +119,13 @@ CREATE TABLE dirty_day (
   UNIQUE (person, metric, local_day)
 ) STRICT;
 CREATE TABLE unplanned (
-  mark INTEGER PRIMARY KEY AUTOINCREMENT,
-  row_id INTEGER NOT NULL UNIQUE REFERENCES reading(row_id)
+  row_id INTEGER PRIMARY KEY REFERENCES reading(row_id),
+  mark INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE change (last INTEGER NOT NULL) STRICT;
+INSERT INTO change VALUES (0);
 CREATE TRIGGER reading_added AFTER INSERT ON reading WHEN NEW.person <> 0 BEGIN
-  INSERT INTO unplanned (row_id) VALUES (NEW.row_id);{_mark_dirty("NEW")}
+  INSERT INTO unplanned (row_id, mark) VALUES (NEW.row_id, 0);
 END;
 CREATE TRIGGER reading_changed AFTER UPDATE ON reading
 WHEN OLD.digest <> NEW.digest OR OLD.person <> NEW.person OR OLD.effective_at <> NEW.effective_at
@@ -133,8 +135,8 @@ END;
 CREATE TRIGGER reading_to_plan AFTER UPDATE ON reading
 WHEN NEW.person <> 0 AND (OLD.digest <> NEW.digest OR OLD.person <> NEW.person)
 BEGIN
-  DELETE FROM unplanned WHERE row_id = NEW.row_id;
-  INSERT INTO unplanned (row_id) VALUES (NEW.row_id);
+  UPDATE change SET last = last + 1;
+  INSERT OR REPLACE INTO unplanned (row_id, mark) SELECT NEW.row_id, last FROM change;
 END;
 """  # noqa: S608 - fixed texts only
 

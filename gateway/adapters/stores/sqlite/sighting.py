@@ -14,8 +14,8 @@ from gateway.ports import DeviceSighting
 __all__ = ["merge_sightings", "write_sightings"]
 
 _FACTS = tuple(f.name for f in fields(DeviceSighting) if f.name not in {"device_id", "heard_at"})
-_UPDATE = (  # noqa: S608 - field names only
-    "UPDATE device SET last_heard_at = max(coalesce(last_heard_at, ?1), ?1),"
+_UPDATE = (
+    "UPDATE device SET last_heard_at = max(coalesce(last_heard_at, ?1), ?1),"  # noqa: S608 - field names only
     + ", ".join(f"{name} = coalesce(?{number}, {name})" for number, name in enumerate(_FACTS, start=3))
     + " WHERE id = ?2"
 )

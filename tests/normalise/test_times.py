@@ -1,0 +1,142 @@
+"""From a device's own clock to an instant with a quality."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model import TimeQuality
+from gateway.normalise.times import Placed, place_device_time, place_instant, place_reception
+
+PARIS = ZoneInfo("Europe/Paris")
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+def _wall(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("wall", "utc", "offset_min"),
+    [
+        ("2026-01-15T08:00:00", "2026-01-15T07:00:00", 60),
+        ("2026-07-15T08:00:00", "2026-07-15T06:00:00", 120),
+        ("2026-03-29T01:59:59", "2026-03-29T00:59:59", 60),
+        ("2026-03-29T02:30:00", "2026-03-29T01:30:00", 120),  # does not exist: an hour later on the new clock
+        ("2026-03-29T03:00:00", "2026-03-29T01:00:00", 120),
+        ("2026-10-25T01:59:59", "2026-10-24T23:59:59", 120),
+        ("2026-10-25T02:30:00", "2026-10-25T00:30:00", 120),  # exists twice: the first passage
+        ("2026-10-25T03:00:00", "2026-10-25T02:00:00", 60),
+        ("2005-01-01T01:00:00", "2005-01-01T00:00:00", 60),
+    ],
+)
+def test_local_clocks_in_paris(wall: str, utc: str, offset_min: int) -> None:
+    """A wall clock without zone is read in the owner's zone, on both sides of each change of clocks."""
+    expected = Placed(_utc(utc), offset_min, TimeQuality.DEVICE)
+    assert expected == place_device_time(_wall(wall), NOW, PARIS)
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "quality", "moved_s"),
+    [
+        (0, TimeQuality.DEVICE, 0),
+        (60, TimeQuality.DEVICE, 0),
+        (-60, TimeQuality.DEVICE, 0),
+        (61, TimeQuality.CORRECTED, 61),
+        (-61, TimeQuality.CORRECTED, -61),
+        (86_400 * 365, TimeQuality.CORRECTED, 86_400 * 365),
+    ],
+)
+def test_a_measured_offset_corrects(offset_s: int, quality: TimeQuality, moved_s: int) -> None:
+    """An offset above one minute is added; below it the device's word stands."""
+    wall = _wall("2025-09-01T08:00:00")
+    expected = Placed(_utc("2025-09-01T06:00:00") + timedelta(seconds=moved_s), 120, quality)
+    assert expected == place_device_time(wall, NOW, PARIS, clock_offset=timedelta(seconds=offset_s))
+
+
+def test_a_meter_after_its_battery_was_changed() -> None:
+    """A clock that began again at 2000 is repaired by the offset measured at contact, and unknown without it."""
+    wall = _wall("2000-01-01T00:10:00")
+    at_contact = _wall("2026-11-01T13:00:00") - _wall("2000-01-01T02:00:00")
+    repaired = place_device_time(wall, NOW, PARIS, clock_offset=at_contact)
+    assert Placed(_utc("2026-11-01T10:10:00"), 60, TimeQuality.CORRECTED) == repaired
+    assert Placed(NOW, 60, TimeQuality.UNKNOWN) == place_device_time(wall, NOW, PARIS)
+
+
+@pytest.mark.parametrize(
+    "wall",
+    [
+        None,
+        "1970-01-01T00:00:00",
+        "2004-12-31T23:59:59",
+        "2026-11-01T13:10:01",
+        "2099-12-31T23:59:59",
+        "0001-01-01T00:00:00",
+        "9999-12-31T23:59:59",
+    ],
+)
+def test_impossible_times_are_not_believed(wall: str | None) -> None:
+    """A time before 2005 or after reception leaves a stored record unknown, and puts a live one at reception."""
+    device_time = None if wall is None else _wall(wall)
+    stored = place_device_time(device_time, NOW, PARIS)
+    live = place_device_time(device_time, NOW, PARIS, is_live=True)
+    assert Placed(NOW, 60, TimeQuality.UNKNOWN) == stored
+    assert Placed(NOW, 60, TimeQuality.RECEIVED) == live
+
+
+def test_ten_minutes_ahead_are_tolerated() -> None:
+    """A device whose clock runs ten minutes ahead is believed; the limit itself belongs to it."""
+    ahead = place_device_time(_wall("2026-11-01T13:10:00"), NOW, PARIS)
+    assert Placed(NOW + timedelta(minutes=10), 60, TimeQuality.DEVICE) == ahead
+
+
+@pytest.mark.parametrize(
+    ("instant", "quality"),
+    [
+        (datetime(2026, 3, 29, 3, 30, tzinfo=timezone(timedelta(hours=2))), TimeQuality.DEVICE),
+        (datetime(2005, 1, 1, tzinfo=UTC), TimeQuality.DEVICE),
+        (NOW + timedelta(minutes=10), TimeQuality.DEVICE),
+        (NOW + timedelta(minutes=10, microseconds=1), TimeQuality.UNKNOWN),
+        (datetime(2004, 12, 31, 23, 59, tzinfo=UTC), TimeQuality.UNKNOWN),
+        (datetime(1970, 1, 1, tzinfo=UTC), TimeQuality.UNKNOWN),
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), TimeQuality.UNKNOWN),
+        (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))), TimeQuality.UNKNOWN),
+    ],
+)
+def test_instants(instant: datetime, quality: TimeQuality) -> None:
+    """A source that knows the instant is believed between 2005 and ten minutes after reception, and never crashes."""
+    placed = place_instant(instant, NOW, PARIS)
+    assert quality is placed.quality
+    assert (instant if quality is TimeQuality.DEVICE else NOW) == placed.effective_at
+    assert UTC is placed.effective_at.tzinfo
+
+
+@pytest.mark.parametrize(("is_live", "quality"), [(True, TimeQuality.RECEIVED), (False, TimeQuality.UNKNOWN)])
+def test_reception(is_live: bool, quality: TimeQuality) -> None:
+    """Without any time, a live measurement was made now; nobody knows when a stored one was."""
+    assert Placed(NOW, 60, quality) == place_reception(NOW, PARIS, is_live=is_live)
+
+
+@given(
+    st.none() | st.datetimes(),
+    st.none() | st.timedeltas(),
+    st.timezones(),
+    st.booleans(),
+)
+def test_total(device_time: datetime | None, clock_offset: timedelta | None, zone: tzinfo, is_live: bool) -> None:
+    """Any wall clock with any offset in any zone gives an instant in UTC that is not in the future."""
+    placed = place_device_time(device_time, NOW, zone, clock_offset=clock_offset, is_live=is_live)
+    assert UTC is placed.effective_at.tzinfo
+    assert placed.effective_at <= NOW + timedelta(minutes=10)
+    assert (placed.effective_at == NOW) or placed.quality in {TimeQuality.DEVICE, TimeQuality.CORRECTED}
+    local = placed.effective_at.astimezone(zone).utcoffset()
+    assert local is not None
+    assert abs(local - timedelta(minutes=placed.utc_offset_min)) <= timedelta(seconds=30)
