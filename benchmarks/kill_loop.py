@@ -60,6 +60,8 @@ from gateway.sandbox.broker import run_mosquitto
 CHILD = Path(__file__).with_name("_kill_child.py")
 RESULT = Path(__file__).with_name("results") / "kill_loop.md"
 TOPIC = f"gateway/{SCALE}/reading"
+SUBSCRIBED = ("gateway/+/reading", "gateway/+/status")
+"""What the gateway itself asks for: another filter would overlap, and the broker would send everything twice."""
 SESSION = "passerelle"
 PUBLISH_PER_S = 100
 LONGEST_LIFE_S = 2.5
@@ -167,7 +169,7 @@ def begin_session(port: int) -> None:
     subscribed: list[bool] = []
     client.on_subscribe = lambda *_: subscribed.append(True)
     client.loop(0.2)
-    client.subscribe([(TOPIC, SubscribeOptions(qos=1))])
+    client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in SUBSCRIBED])
     while not subscribed:
         client.loop(0.2)
     client.disconnect()

@@ -71,7 +71,11 @@ async def _run(folder: Path, port: int, say: Say) -> None:
     born = await asyncio.to_thread(_born, folder)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(
-            run_mosquitto(folder / "broker", users={"passerelle": keys["mqtt-gateway"], "scale-d": keys["mqtt-scale"]})
+            run_mosquitto(
+                folder / "broker",
+                users={"passerelle": keys["mqtt-gateway"], "scale-d": keys["mqtt-scale"]},
+                acl="user passerelle\ntopic read gateway/#\n\nuser scale-d\ntopic write gateway/scale-d/#\n",
+            )
         )
         say(f"[1/{_STEPS}] MQTT broker: mosquitto on 127.0.0.1:{broker.port}, with a password for each client.")
         space = await stack.enter_async_context(run_space(_sandbox(folder, keys)))

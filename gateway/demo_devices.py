@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gateway.clock import SystemClock
-from gateway.model import Meal
+from gateway.model import DeviceId, Meal
 from gateway.sandbox.broker import Broker
 from gateway.sandbox.mqtt_scale import MqttScale
 from gateway.sandbox.peripherals import (
@@ -215,10 +215,12 @@ class DemoDevices:
             await self.scale.weigh(WeighIn(mass_kg, _SCALE_USER, at, fat_percent=fat_percent))
 
     async def _mqtt_life(self, broker: Broker, password: str) -> None:
-        scale = MqttScale(broker.host, broker.port, device_id="scale-d", username="scale-d", password=password)
+        scale = MqttScale(
+            DeviceId("scale-d"), host=broker.host, port=broker.port, username="scale-d", password=password
+        )
         async with scale:
             for at, mass_kg, _ in self._weigh_ins(self._dominique, self._kept["weigh_ins"]):
-                await scale.weigh(mass_kg, at.replace(tzinfo=self._zone))
+                await scale.weigh(at.isoformat(), at.replace(tzinfo=self._zone), mass_kg)
             await asyncio.sleep(_FIRST_ACT_S)
             while True:
                 now = self._local()
@@ -226,5 +228,5 @@ class DemoDevices:
                 mass_kg = usual.mass_kg if usual else Decimal("71.50")
                 self._kept["weigh_ins"].append([now.isoformat(), str(mass_kg), "0"])
                 await asyncio.to_thread(self._write_down)
-                await scale.weigh(mass_kg, now.replace(tzinfo=self._zone))
+                await scale.weigh(now.isoformat(), now.replace(tzinfo=self._zone), mass_kg)
                 await asyncio.sleep(_WEIGH_EVERY_S)

@@ -39,11 +39,21 @@ _LONGEST = 64
 def drop_private_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Remove fields that may identify or describe a person; escape and cut text that came from outside."""
     for name in list(event):
-        if name in FORBIDDEN_FIELDS:
-            event[name] = "(withheld)"
-        elif isinstance(event[name], str) and name not in {"event", "exception", "timestamp", "level"}:
-            event[name] = _plain(event[name])
+        if name not in {"event", "exception", "timestamp", "level"}:
+            event[name] = _clean(name, event[name])
     return event
+
+
+def _clean(name: object, content: object) -> object:
+    if name in FORBIDDEN_FIELDS:
+        return "(withheld)"
+    if isinstance(content, str):
+        return _plain(content)
+    if isinstance(content, dict):
+        return {inner: _clean(inner, value) for inner, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_clean(None, value) for value in content]
+    return content
 
 
 def _plain(text: str) -> str:

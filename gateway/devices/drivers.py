@@ -112,7 +112,7 @@ def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
 
 
 def driver_for_kind(kind: DeviceKind, drivers: Sequence[Driver]) -> Driver | None:
-    """The first driver for a device that is known by configuration and whose advertisement tells no service."""
+    """The first driver for a device that is known by configuration and whose advertisement no driver claims."""
     return next((driver for driver in drivers if kind in driver.kinds), None)
 
 

@@ -35,6 +35,7 @@ from gateway.model import (
     Provenance,
     QuarantineReason,
     Reading,
+    TimeQuality,
     Unit,
 )
 from gateway.normalise.contact import Contact
@@ -197,7 +198,8 @@ def decode_reading_message(
             placed = place_device_time(time, received_at, contact.zone, clock_offset=contact.clock_offset)
         else:
             placed = place_instant(time, received_at, contact.zone)
-            time = time.replace(tzinfo=None)
+            # an instant that was believed needs no wall clock beside it; one that was not is kept as the device said it
+            time = None if placed.quality is TimeQuality.DEVICE else time.replace(tzinfo=None)
         for measurement in record.measurements:
             number, unit = measurement.number, measurement.unit
             canonical: Decimal | None = None

@@ -35,7 +35,7 @@ from gateway.errors import StoreUnavailable
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
 
-__all__ = ["RADIO_ERRORS", "LinkSession", "Mailbox"]
+__all__ = ["RADIO_ERRORS", "LinkSession", "Mailbox", "heed_cancellation"]
 
 RADIO_ERRORS: Final = (BleakError, OSError, EOFError, TimeoutError)
 """What bleak lets through when the radio, the bus to it or the link fails."""
@@ -46,6 +46,13 @@ _AT_ONCE: Final = 256
 _FIRST_PAUSE_S: Final = 0.5
 T = TypeVar("T")
 log = structlog.get_logger()
+
+
+def heed_cancellation() -> None:
+    """Raise the CancelledError that something below bleak has lost (`asyncio.wait_for` of Python 3.11 can)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _LinkEnded(Exception):
@@ -155,6 +162,7 @@ class LinkSession:
         todo = deque(procedure.start())
         while True:
             while todo:
+                heed_cancellation()
                 request = todo.popleft()
                 if isinstance(request, Close):
                     return request
@@ -163,6 +171,7 @@ class LinkSession:
                 return Close(Outcome.COMPLETE)
             if self._mailbox.has_overflowed:
                 raise _LinkEnded("more came than could be kept")
+            heed_cancellation()
             messages = await self._mailbox.take(self._patience_s(procedure))
             if messages:
                 todo.extend(merged([r for message in messages for r in procedure.on_notify(*message)]))

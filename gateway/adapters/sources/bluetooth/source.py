@@ -18,7 +18,7 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
-from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS
+from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
 from gateway.adapters.sources.bluetooth.watch import Found, Watch
@@ -144,6 +144,7 @@ class BluetoothSource:
                 if not was_up:
                     log.info("bluetooth.scanner_restored")
                 was_up = True
+            heed_cancellation()
 
     async def _scan_once(self) -> None:
         """Listen until nothing at all has been heard for minutes.
@@ -186,7 +187,7 @@ class BluetoothSource:
             manufacturer_data=data.manufacturer_data,
         )
         driver = driver_for(advert, self._drivers)
-        if driver is None and not advert.services and not advert.service_data:
+        if driver is None and not advert.service_data:
             driver = driver_for_kind(watch.device.kind, self._drivers)
         if driver is not None:
             watch.offer(Found(device, driver))
@@ -220,6 +221,7 @@ class BluetoothSource:
                 closed = Close(Outcome.NOT_KEPT)
             except GatewayError as error:
                 closed = Close(Outcome.RETRY_LATER, type(error).__name__)
+            heed_cancellation()
             watch.settle(closed, records_kept=visit.records_kept, lasted_s=self._clock.monotonic() - began)
             fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
             if watch.state.state is LinkState.ASLEEP:

@@ -42,6 +42,7 @@ class Watch:
         state: what people see.
         wants_bond: it hung up on us without a word: pair first next time.
         consent_was_refused: the scale's code is not tried again until `retry`.
+        not_before: monotonic seconds; advertisements before it are not answered.
         knows_identity: what the device says about itself has been read since the start.
     """
 
@@ -57,14 +58,14 @@ class Watch:
         self._settings = settings
         self._on_change = on_change
         self._is_idle = False
-        self._not_before = clock.monotonic()
+        self.not_before = clock.monotonic()
         self._found: asyncio.Queue[Found] = asyncio.Queue(maxsize=1)
         self._quick_retries = 0
 
     @property
     def is_wanted(self) -> bool:
         """Whether an advertisement heard now would be answered by a connection."""
-        return self._is_idle and self._found.empty() and self._clock.monotonic() >= self._not_before
+        return self._is_idle and self._found.empty() and self._clock.monotonic() >= self.not_before
 
     def offer(self, found: Found) -> None:
         """From the scanner: dropped unless it is wanted."""
@@ -86,7 +87,7 @@ class Watch:
 
     def retry(self) -> None:
         """A person has done something about it: forget pauses and refusals."""
-        self._not_before = self._clock.monotonic()
+        self.not_before = self._clock.monotonic()
         self._quick_retries = 0
         self.consent_was_refused = False
 
@@ -106,7 +107,7 @@ class Watch:
             pause_s = max(settings.retry_s, settings.revisit_s)
         else:
             pause_s, self._quick_retries = settings.retry_s, 0
-        self._not_before = self._clock.monotonic() + pause_s
+        self.not_before = self._clock.monotonic() + pause_s
         if closed.outcome is Outcome.CONSENT_REFUSED:
             self.consent_was_refused = True
         if closed.outcome is Outcome.LINK_LOST and is_moving:

@@ -102,7 +102,8 @@ class MqttSource:
         self._sighted_at: dict[DeviceId, float] = {}
         self._held_bytes = 0
         self.counters.held = 0
-        self._announced: bool | None = None
+        self._standing = asyncio.Event()
+        self._is_loss_announced = False
 
     @property
     def name(self) -> str:
@@ -112,7 +113,11 @@ class MqttSource:
     @property
     def is_connected(self) -> bool:
         """Whether the subscription stands now."""
-        return self._announced is True
+        return self._standing.is_set()
+
+    async def connected(self) -> None:
+        """Wait until the subscription stands."""
+        await self._standing.wait()
 
     async def run(self, intake: Intake) -> None:
         """Collect for ever; a lost broker or store is waited for, never raised."""
@@ -153,13 +158,15 @@ class MqttSource:
         if self.counters.connections > 1 and not connection.session_present:
             self.counters.sessions_lost += 1
             log.warning("mqtt.session_lost", hint="messages that waited in the broker may be gone; see its persistence")
-        self._announced = True
+        self._standing.set()
+        self._is_loss_announced = False
         log.info("mqtt.connected", session_present=connection.session_present)
 
     def _announce_lost(self, reason: str, needs_attention: bool) -> None:
-        if self._announced is not False:
+        self._standing.clear()
+        if not self._is_loss_announced:
             log.warning("mqtt.connection_lost", reason=reason, needs_attention=needs_attention)
-        self._announced = False
+        self._is_loss_announced = True
 
     def _deliver(self, connection: MqttConnection, messages: list[Publish]) -> None:
         counters = self.counters
