@@ -23,7 +23,7 @@ COPY config/hub.toml /etc/passerelle/hub.toml
 ENV PATH=/opt/passerelle/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
-USER passerelle
+USER 10001:10001
 VOLUME /var/lib/passerelle
 EXPOSE 8080
 HEALTHCHECK --interval=60s --timeout=5s --start-period=20s --retries=3 \

@@ -35,6 +35,7 @@ test: lint types unit  ## everything: ruff, mypy --strict, pytest
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check gateway tests benchmarks
 	$(BIN)/ruff check gateway tests benchmarks
+	$(BIN)/hadolint Dockerfile
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

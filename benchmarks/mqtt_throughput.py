@@ -5,8 +5,8 @@
 Readings of 50 devices wait in the queue of a real mosquitto (QoS 1, persistent session); a receiver in a process of its
 own connects and drains it. In one run, in turn and several rounds:
 
-* bound A: paho alone, receives and acknowledges, in two forms (stock `loop`; `loop_read` until the socket is dry); beside
-  it our connection, which leaves only the session to paho;
+* bound A: paho alone, receives and acknowledges, in two forms (stock `loop`; `loop_read` until the socket is dry);
+  beside it our connection, which leaves only the session to paho;
 * bound B: the store alone, the same readings decoded beforehand and given from memory;
 * the gateway: source, decoder, store, PUBACK after the commit.
 

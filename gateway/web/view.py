@@ -74,6 +74,11 @@ class PersonPanel:
     weight_curve: WeightCurve | None
     body_fat_percent: Decimal | None
 
+    @property
+    def has_glucose(self) -> bool:
+        """Whether there is any glucose to show; somebody with a scale alone gets no empty charts."""
+        return bool(self.latest or self.sticks or self.fortnight.count or self.today.count)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:

@@ -47,8 +47,15 @@ class Facts:
     device_time: datetime | None = None
 
     def clock_offset(self, local_now: datetime) -> timedelta | None:
-        """Our local time minus the device's, None when it has no readable clock. `local_now`: naive, the owner's."""
-        return None if self.device_time is None else local_now - self.device_time
+        """Our local time minus the device's in whole seconds, None when it has no readable clock.
+
+        `local_now`: naive, the owner's. Device clocks tell whole seconds, so more digits would be noise.
+        """
+        return (
+            None
+            if self.device_time is None
+            else timedelta(seconds=round((local_now - self.device_time).total_seconds()))
+        )
 
 
 class DeviceFacts:

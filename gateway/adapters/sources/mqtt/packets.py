@@ -59,7 +59,9 @@ class Inbox:
         Raises:
             MalformedFrame: the length field has more than four bytes.
         """
-        if self._pieces and self._missing <= 0:
+        if self._pieces:
+            if self._missing > 0:
+                return None
             rest = self._data[self._position :]
             self._data = b"".join([rest, *self._pieces]) if rest or len(self._pieces) > 1 else self._pieces[0]
             self._pieces.clear()

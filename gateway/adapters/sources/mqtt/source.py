@@ -89,6 +89,7 @@ class MqttSource:
         self._decoder = BatchDecoder(settings, zone_of)
         self._topics = (f"{settings.topic_root}/+/reading", f"{settings.topic_root}/+/status")
         self.counters = MqttCounters()
+        self._standing = asyncio.Event()
         self._begin()
 
     def _begin(self) -> None:
@@ -102,7 +103,7 @@ class MqttSource:
         self._sighted_at: dict[DeviceId, float] = {}
         self._held_bytes = 0
         self.counters.held = 0
-        self._standing = asyncio.Event()
+        self._standing.clear()
         self._is_loss_announced = False
 
     @property

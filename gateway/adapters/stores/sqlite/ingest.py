@@ -1,8 +1,8 @@
 """Batches into tables: one statement for the readings of a group, one for its raw payloads.
 
-Python's `sqlite3` gives the interpreter lock away and takes it back around every row of an `executemany`, so that writer
-and event loop contend for it row by row. A statement with many rows of VALUES runs without the lock from its first row
-to its last (see `manyrows`; measured in `benchmarks/store_layout.py`).
+Python's `sqlite3` gives the interpreter lock away and takes it back around every row of an `executemany`, so that
+writer and event loop contend for it row by row. A statement with many rows of VALUES runs without the lock from its
+first row to its last (see `manyrows`; measured in `benchmarks/store_layout.py`).
 
 What the fast statement finds already there is settled one by one, in `merge`.
 """
