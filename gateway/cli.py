@@ -11,6 +11,7 @@ from gateway import __version__
 from gateway.commands import check, decode, fhir, outbox, readings, run, simulate, summary
 from gateway.commands.common import BAD_INPUT, write_line
 from gateway.errors import ConfigurationError, GatewayError
+from gateway.logs import configure_logs
 
 __all__ = ["build_parser", "main"]
 
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `gateway` script; returns the exit status."""
     arguments = build_parser().parse_args(argv)
+    configure_logs("console", "warning")  # standard output belongs to what the command says
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -11,14 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.logs import FORBIDDEN_FIELDS, configure_logs, drop_private_fields
-
-
-@pytest.fixture(autouse=True)
-def _unconfigured() -> Iterator[None]:
-    """Leave the process's logging as it was found."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

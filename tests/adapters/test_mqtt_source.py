@@ -39,7 +39,7 @@ def events() -> Iterator[list[structlog.typing.EventDict]]:
 
 async def publish(broker: Broker, *payloads: bytes, topic: str = TOPIC, retain: bool = False) -> None:
     """Publish as another client; returns when the broker has everything."""
-    async with MqttScale(DeviceId("someone"), host=broker.host, port=broker.port) as scale:
+    async with MqttScale(DeviceId("x"), host=broker.host, port=broker.port, topic_root="elsewhere") as scale:
         for payload in payloads:
             await scale.publish(topic, payload, retain=retain)
 

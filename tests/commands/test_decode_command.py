@@ -70,7 +70,7 @@ def test_unknown_uuids() -> None:
 
 def test_service_data() -> None:
     """The advertisement of a Xiaomi scale is described: 70.75 kg, steady."""
-    status, objects, _ = _run(["--service-data", "181d", "22463 7ea070301070000".replace(" ", "")])
+    status, objects, _ = _run(["--service-data", "181d", "22 46 37 ea 07 03 01 07 00 00"])
     assert 0 == status
     assert [Decimal("70.75")] == [found["mass_kg"] for found in objects]
 

@@ -183,6 +183,8 @@ class MqttConnection(asyncio.Protocol):
         if not self._is_paused and self._transport is not None and not self._transport.is_closing():
             self._is_paused = True
             self._transport.pause_reading()
+            if not self._subscribed.done():  # messages flow already; the answer waits behind them
+                self._subscribed.set_result(None)
 
     def resume(self) -> None:
         """Go on after `pause`."""
@@ -361,6 +363,7 @@ class MqttConnection(asyncio.Protocol):
         refused = [reason for reason in reasons if reason.is_failure]
         if refused:
             self._fail(MqttUnavailable(f"the broker refused a subscription: {refused[0]}", needs_attention=True))
+            self.abort()
         elif not self._subscribed.done():
             self._subscribed.set_result(None)
 

@@ -229,7 +229,7 @@ def encode_reading(reading: Reading, frame_number: int | None) -> ParameterRow:
     quality = reading.time_quality
     if reading.device_time is None:
         device_time = None
-        is_named = quality is TimeQuality.DEVICE or quality is TimeQuality.CORRECTED
+        is_named = quality is TimeQuality.DEVICE
         said = f"{value} {original_value} {original_unit} {effective_at if is_named else None} @ {extra}"
     else:
         span = reading.device_time - _NAIVE_EPOCH
