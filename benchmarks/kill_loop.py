@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,13 +45,8 @@ from _kill_child import (
     meter_records_due,
     scale_key,
     scale_mass_kg,
-    scale_message,
 )
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from _kill_traffic import PUBLISH_PER_S, Publisher, begin_session, goodbye_was_read, left_in_broker
 
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.clock import SystemClock
@@ -59,16 +54,14 @@ from gateway.sandbox.broker import run_mosquitto
 
 CHILD = Path(__file__).with_name("_kill_child.py")
 RESULT = Path(__file__).with_name("results") / "kill_loop.md"
-TOPIC = f"gateway/{SCALE}/reading"
-SUBSCRIBED = ("gateway/+/reading", "gateway/+/status")
-"""What the gateway itself asks for: another filter would overlap, and the broker would send everything twice."""
-SESSION = "passerelle"
-PUBLISH_PER_S = 100
 LONGEST_LIFE_S = 2.5
+BUSY_S = 0.2
+"""Every other life ends while what waited in the broker is being stored: the moment at which most is under way."""
 EARLY_DEATHS = 8
 """One life in so many is ended during start-up, counted from the start of the process."""
 START_TIMEOUT_S = 30.0
-DRAIN_TIMEOUT_S = 120.0
+PATIENCE_S = 20.0
+"""In the last life: how long nothing new may come before what is missing counts as lost."""
 
 
 @dataclass(slots=True)
@@ -148,78 +141,6 @@ def compare(now: Seen, before: Seen, where: str) -> Iterator[str]:
         yield f"{where}: {now.revisions} readings count as corrected although nothing changed"
     if now.quarantined:
         yield f"{where}: {now.quarantined} payloads in quarantine"
-
-
-# --- MQTT -------------------------------------------------------------------------------------------------------------
-
-
-def mqtt_client(port: int, client_id: str, *, keeps_session: bool) -> Client:
-    client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
-    client.max_inflight_messages_set(200)
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    if keeps_session:
-        properties.SessionExpiryInterval = 86_400
-    client.connect("127.0.0.1", port, clean_start=not keeps_session, properties=properties)
-    return client
-
-
-def begin_session(port: int) -> None:
-    """As after a first run of the gateway: from now on the broker keeps what comes for it."""
-    client = mqtt_client(port, SESSION, keeps_session=True)
-    subscribed: list[bool] = []
-    client.on_subscribe = lambda *_: subscribed.append(True)
-    client.loop(0.2)
-    client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in SUBSCRIBED])
-    while not subscribed:
-        client.loop(0.2)
-    client.disconnect()
-
-
-def left_in_broker(port: int) -> int:
-    """How many messages the broker still holds for the gateway: what comes before a last one of our own."""
-    held: list[MQTTMessage] = []
-    client = mqtt_client(port, SESSION, keeps_session=True)
-    client.on_message = lambda _client, _userdata, message: held.append(message)
-    client.publish(TOPIC, b"end", qos=1)
-    while not held or held[-1].payload != b"end":
-        client.loop(0.2)
-    client.disconnect()
-    return len(held) - 1
-
-
-class Publisher:
-    """Publishes weigh-ins 1, 2, 3... at a steady rate from a thread of its own."""
-
-    def __init__(self, port: int) -> None:
-        self._client = mqtt_client(port, "publisher", keeps_session=False)
-        self._began = time.monotonic()
-        self.published = 0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Keep the connection served."""
-        self._client.loop_start()
-        try:
-            yield
-        finally:
-            self._client.disconnect()
-            self._client.loop_stop()
-
-    async def go_on(self) -> None:
-        """Publish what is due, for ever."""
-        while True:
-            for _ in range(int((time.monotonic() - self._began) * PUBLISH_PER_S) - self.published):
-                self.publish()
-            await asyncio.sleep(0.02)
-
-    def publish(self) -> None:
-        """The next weigh-in."""
-        self.published += 1
-        self._client.publish(TOPIC, scale_message(self.published), qos=1)
-
-    async def settle(self) -> None:
-        """Until the broker has all of them."""
-        await asyncio.to_thread(self._client.publish(TOPIC + "/none", b"", qos=1).wait_for_publish, 60)
 
 
 # --- lives ------------------------------------------------------------------------------------------------------------
@@ -302,6 +223,8 @@ async def loop(kills: int, dice: random.Random, folder: Path, say: Callable[[str
             await finish(folder, broker.port, story_start, publisher, tally)
         tally.published = publisher.published
         await verify(path, before, tally)
+        if not await goodbye_was_read(broker.folder):
+            tally.faults.append("end: the broker has not seen the gateway leave")
         # the last message's own PUBACK may be under way when the process is told to stop; nothing before it may
         if (left := await asyncio.to_thread(left_in_broker, broker.port)) > 1:
             tally.faults.append(f"the broker still holds {left} messages")
@@ -318,7 +241,7 @@ async def one_life(folder: Path, port: int, story_start: datetime, dice: random.
         else:
             await life.become_ready(folder)
             tally.ready += 1
-            await asyncio.sleep(dice.uniform(0.0, LONGEST_LIFE_S))
+            await asyncio.sleep(dice.uniform(0.0, BUSY_S if dice.randrange(2) else LONGEST_LIFE_S))
         await life.kill()
     tally.kills += 1
 
@@ -334,18 +257,21 @@ async def finish(folder: Path, port: int, story_start: datetime, publisher: Publ
             if has_closing_record:
                 publisher.publish()
             if not await drained(folder / DATABASE, publisher.published, tally.meter_records):
-                tally.faults.append(f"not everything arrived within {DRAIN_TIMEOUT_S:.0f} s of the last start")
+                tally.faults.append("end: what is missing does not come any more")
         if (status := await life.stop()) != 0:
             tally.faults.append(f"the last life ended with status {status}")
 
 
 async def drained(path: Path, weigh_ins: int, tests: int) -> bool:
-    """Wait until as many readings are there as were made; False when they do not come."""
-    until = time.monotonic() + DRAIN_TIMEOUT_S
-    while time.monotonic() < until:
+    """Wait until as many readings are there as were made; False when nothing more comes."""
+    newest, since = (0, 0, 0), time.monotonic()
+    while time.monotonic() - since < PATIENCE_S:
         seen = await asyncio.to_thread(look, path)
-        if len(seen.scale) >= weigh_ins and len(seen.meter) >= tests and seen.watermark >= tests:
+        state = (len(seen.scale), len(seen.meter), seen.watermark)
+        if all(have >= made for have, made in zip(state, (weigh_ins, tests, tests), strict=True)):
             return True
+        if state != newest:
+            newest, since = state, time.monotonic()
         await asyncio.sleep(0.1)
     return False
 

@@ -34,6 +34,7 @@ from gateway.settings import Settings, read_secret
 from gateway.summaries import Summaries
 from gateway.supervisor import supervise
 from gateway.web.app import create_app
+from gateway.web.door import Door
 from gateway.web.view import View
 
 __all__ = ["BluetoothBackends", "Running", "run_gateway"]
@@ -110,16 +111,22 @@ async def run_gateway(
             on_planned=dispatcher.wake,
         )
 
+        url = None
+        if settings.web.enabled:
+            names = {destination.id: destination.name for destination in settings.destinations}
+            view = View(store.readings, store.registry, summaries, clock, people, names)
+            url = await _serve(stack, view, changes, settings, clock)
+
         def computed() -> None:
             planner.wake()
             changes.announce()
 
+        changed = stack.enter_context(changes.follow())
         async with asyncio.TaskGroup() as tasks:
 
             def keep(name: str, work: Callable[[], Awaitable[None]]) -> None:
                 tasks.create_task(supervise(name, work), name=name)
 
-            changed = stack.enter_context(changes.follow())
             keep("summaries", lambda: summaries.run(changed, computed))
             keep("planner", planner.run)
             if routes:
@@ -127,13 +134,6 @@ async def run_gateway(
             keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
             for source in sources:
                 keep(f"source.{source.name}", _collecting(source, intake))
-            url = None
-            if settings.web.enabled:
-                view = View(
-                    store.readings, store.registry, summaries, clock, people,
-                    {destination.id: destination.name for destination in settings.destinations},
-                )  # fmt: skip
-                url = await _serve(stack, view, changes, settings)
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
                 started(Running(url, store.readings, store.registry, summaries, changes))
@@ -203,9 +203,10 @@ async def _purge(store: SqliteStore, clock: Clock, keep_days: int) -> None:
         await asyncio.sleep(_PURGE_EVERY_S)
 
 
-async def _serve(stack: AsyncExitStack, view: View, changes: Changes, settings: Settings) -> str:
-    code = read_secret(settings.web.access_code_file) if settings.web.access_code_file is not None else None
-    application = create_app(view, changes, settings.web, language=settings.gateway.language, access_code=code)
+async def _serve(stack: AsyncExitStack, view: View, changes: Changes, settings: Settings, clock: Clock) -> str:
+    code_file = settings.web.access_code_file
+    door = Door(read_secret(code_file), clock) if code_file is not None else None
+    application = create_app(view, changes, settings.web, language=settings.gateway.language, door=door)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

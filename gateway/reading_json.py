@@ -89,8 +89,8 @@ class _Context(_Strict):
     meal: Meal | None = None
     carbohydrate_g: Finite | None = None
     carbohydrate_kind: str | None = None
-    exercise_duration_s: int | None = None
-    exercise_intensity_percent: int | None = None
+    exercise_duration_s: int | None = Field(default=None, ge=0, le=65_535)
+    exercise_intensity_percent: int | None = Field(default=None, ge=0, le=100)
     medication_kind: str | None = None
     medication_mg: Finite | None = None
     medication_ml: Finite | None = None
@@ -188,6 +188,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError as error:  # an exponent that no arithmetic can hold
+        raise ValueError("not a number that can be stored") from error
+
+
 def parse_reading(line: str | bytes, *, received_at: datetime) -> tuple[Reading, PersonId | None]:
     """Read one line.
 
@@ -202,7 +209,7 @@ def parse_reading(line: str | bytes, *, received_at: datetime) -> tuple[Reading,
     if len(line) > _MAX_LINE:
         raise MalformedFrame(f"a line may hold {_MAX_LINE} characters at most")
     try:
-        data = json.loads(line, parse_float=Decimal, parse_constant=_refuse_constant)
+        data = json.loads(line, parse_float=_decimal, parse_constant=_refuse_constant)
         parsed = _Line.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]

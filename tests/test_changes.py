@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from gateway.changes import Changes
 
@@ -30,11 +31,8 @@ async def test_nothing_queues_up() -> None:
 async def test_who_left_is_forgotten() -> None:
     """A follower that leaves, even by an error, is not told any more."""
     changes = Changes()
-    try:
-        with changes.follow() as follower:
-            raise LookupError
-    except LookupError:
-        pass
+    with contextlib.suppress(LookupError), changes.follow() as follower:
+        raise LookupError
     changes.announce()
     assert not follower.is_set()
 

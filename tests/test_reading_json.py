@@ -184,6 +184,8 @@ def test_units_are_converted_and_remembered(
         ({"context": {"mood": "fine"}}, "context.mood"),
         ({"context": {"user_index": 255}}, "context.user_index"),
         ({"context": {"note": "n" * 201}}, "context.note"),
+        ({"context": {"exercise_duration_s": 2**70}}, "context.exercise_duration_s"),
+        ({"context": {"exercise_intensity_percent": 101}}, "context.exercise_intensity_percent"),
         ({"context": {"note": "\ud800"}}, "context.note"),
         ({"provenance": {"source": "telepathy"}}, "provenance.source"),
         ({"person": "Camille"}, "person"),
@@ -216,6 +218,8 @@ def test_a_wrong_line_is_named(changes: dict[str, object], where: str) -> None:
         _line().replace("70.25", '"NaN"'),
         _line().replace("70.25", "1e400"),
         _line().replace("70.25", "9" * 5000),
+        _line().replace("70.25", "1e9999999999999999999"),
+        _line().replace("70.25", "1e-9999999999999999999"),
         " " * 65_537,
     ],
 )

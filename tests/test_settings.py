@@ -131,7 +131,7 @@ def test_every_fault_is_listed_at_once(load: Load) -> None:
             "device addresses: C0:FF:EE:00:00:01 appears twice",
         ),
         (DESTINATION.replace("2.999.5.1.1", "2.999.05"), "destinations[0].patient_authority_oid", "pattern"),
-        (DESTINATION.replace("2.999.5.1\"", "3.1\""), "destinations[0].solution_oid", "pattern"),
+        (DESTINATION.replace('2.999.5.1"', '3.1"'), "destinations[0].solution_oid", "pattern"),
         (DESTINATION + "terminology = '2023'", "destinations[0].terminology", "2024"),
         (DESTINATION + "kind = 'dmp'", "destinations[0].kind", "mes"),
         (DESTINATION + "lease_s = 40", "destinations[0]", "more than twice"),
@@ -271,7 +271,9 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
         assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "cannot read"), (b"", "empty"), (b"\nx", "empty"), (b"\xff", "cannot read")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot read"), (b"", "empty"), (b"\nx", "empty"), (b"\xff", "cannot read")]
+)
 def test_a_secret_that_is_none(tmp_path: Path, content: bytes | None, words: str) -> None:
     """A missing, empty or garbled secret file is refused."""
     path = tmp_path / "secret"

@@ -183,7 +183,9 @@ async def test_a_reading_away_from_home_counts_for_its_own_day(store: SqliteStor
 
 async def test_other_metrics_are_cleared(store: SqliteStore, summaries: Summaries) -> None:
     """Metrics without day figures do not keep a refresh busy."""
-    await _commit(store, _reading(TODAY, 600, 120, Metric.GLUCOSE_CAPILLARY), _reading(TODAY, 601, 60, Metric.HEART_RATE))
+    await _commit(
+        store, _reading(TODAY, 600, 120, Metric.GLUCOSE_CAPILLARY), _reading(TODAY, 601, 60, Metric.HEART_RATE)
+    )
     await summaries.refresh()
     assert [] == await store.readings.dirty_days()
 

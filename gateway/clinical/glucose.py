@@ -33,6 +33,8 @@ MINIMUM_ACTIVE_PERCENT = Decimal(70)
 _MINIMUM_FOR_SPREAD = 30
 _CADENCES_MIN = (1, 5, 15)
 _DEFAULT_CADENCE_MIN = 5
+_LONGEST_STEP_MIN = 20
+_SPARSE = 12  # a day with fewer readings does not tell its sensor's cadence
 # a sensor that does not say where its range ends: the range that most sensors share
 _LOWEST_MG_DL, _HIGHEST_MG_DL = Decimal(40), Decimal(400)
 # very low | low | in range | high | very high, in the unit that the sensor spoke
@@ -118,6 +120,7 @@ def _cadence_min(points: Sequence[_Point]) -> int:
         by_device.setdefault(point.device_id, []).append(point.at)
     for instants in by_device.values():
         steps += [(later - earlier).total_seconds() / 60 for earlier, later in pairwise(instants)]
+    steps = [step for step in steps if step <= _LONGEST_STEP_MIN]  # longer ones are holes
     if not steps:
         return _DEFAULT_CADENCE_MIN
     typical = median(steps)
@@ -199,14 +202,16 @@ def glucose_period(
         now: aware; slots after it are not expected.
     """
     inside = [day for day in days if first_day <= day.local_day <= last_day and day.count]
-    usual = Counter(day.interval_min for day in inside).most_common(1)
-    cadence_of = {day.local_day: day.interval_min for day in inside}
-    expected, day = 0, first_day
-    while day <= last_day:
-        start, end = local_day_bounds(day, zone)
-        cadence_min = cadence_of.get(day, usual[0][0] if usual else _DEFAULT_CADENCE_MIN)
-        expected += _slots(start, min(end, now), cadence_min)
-        day += timedelta(days=1)
+    votes: Counter[int] = Counter()
+    for day in inside:
+        votes[day.interval_min] += day.count
+    usual_min = votes.most_common(1)[0][0] if votes else _DEFAULT_CADENCE_MIN
+    cadence_of = {day.local_day: day.interval_min for day in inside if day.count >= _SPARSE}
+    expected = 0
+    for number in range((last_day - first_day).days + 1):
+        local_day = first_day + timedelta(days=number)
+        start, end = local_day_bounds(local_day, zone)
+        expected += _slots(start, min(end, now), cadence_of.get(local_day, usual_min))
     count = sum(day.count for day in inside)
     active = min(Decimal(100), Decimal(100 * count) / expected) if expected else None
     total = sum((day.total_mg_dl for day in inside), Decimal(0))

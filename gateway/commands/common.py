@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -90,15 +91,15 @@ def write_line(text: str, stream: TextIO | None = None) -> None:
 
 @contextmanager
 def output(path: str) -> Iterator[TextIO]:
-    """The file called `path`, standard output for `-`. Raises ConfigurationError."""
+    """The file called `path`, for its owner only; standard output for `-`. Raises ConfigurationError."""
     if path == "-":
         yield sys.stdout
         return
     try:
-        opened_file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise ConfigurationError([("", f"cannot write {path}: {error.strerror}")]) from error
-    with opened_file as stream:
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
         yield stream
 
 

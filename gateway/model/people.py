@@ -107,8 +107,8 @@ class Consent:
     text_version: str = "1"
 
     def state_at(self, instant: datetime) -> ConsentState:
-        """What this consent says at `instant` (aware)."""
-        if self.withdrawn_at is not None and self.withdrawn_at <= instant:
+        """What this consent says at `instant` (aware). A withdrawal is a fact: it holds even if the clock steps back."""
+        if self.withdrawn_at is not None:
             return ConsentState.WITHDRAWN
         if instant < self.granted_at:
             return ConsentState.NOT_YET

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
-from collections.abc import Awaitable, Callable
+import binascii
+import math
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +17,13 @@ from typing import Final
 
 import jinja2
 from aiohttp import hdrs, web
-from pydantic import SecretStr
+from aiohttp.typedefs import Handler, Middleware
 
 from gateway import __version__
 from gateway.changes import Changes
+from gateway.errors import GatewayError
 from gateway.settings import WebSettings
+from gateway.web.door import Door
 from gateway.web.texts import Texts, choose_language
 from gateway.web.view import View
 
@@ -40,9 +42,8 @@ _HEADERS: Final = {
 _KEEP_ALIVE_S = 20.0
 _CALM_S = 0.5
 _MOST_STREAMS = 50
+_HEALTH_S = 5.0
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Middleware = Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]
 _VIEW: Final = web.AppKey("view", View)
 _CHANGES: Final = web.AppKey("changes", Changes)
 _PAGES: Final = web.AppKey("pages", jinja2.Environment)
@@ -52,7 +53,7 @@ _ENDING: Final = web.AppKey("ending", asyncio.Event)
 
 
 def create_app(
-    view: View, changes: Changes, settings: WebSettings, *, language: str, access_code: SecretStr | None = None
+    view: View, changes: Changes, settings: WebSettings, *, language: str, door: Door | None = None
 ) -> web.Application:
     """Build the application.
 
@@ -61,11 +62,9 @@ def create_app(
         changes: told when something changed; every open page follows it.
         settings: host names that are answered.
         language: of a browser without a wish, `fr` or `en`.
-        access_code: asked of everybody when given.
+        door: asks everybody for the access code; None: nobody is asked.
     """
-    app = web.Application(
-        middlewares=[_guard(frozenset(settings.allowed_hosts), access_code)], client_max_size=64 * 1024
-    )
+    app = web.Application(middlewares=[_guard(frozenset(settings.allowed_hosts), door)], client_max_size=64 * 1024)
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("gateway.web"),
         autoescape=True,
@@ -86,16 +85,19 @@ def create_app(
     return app
 
 
-def _guard(
-    allowed_hosts: frozenset[str], access_code: SecretStr | None
-) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _guard(allowed_hosts: frozenset[str], door: Door | None) -> Middleware:
     @web.middleware
-    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if _host_name(request.headers.get(hdrs.HOST, "")) not in allowed_hosts:
             return web.Response(status=421, text="This name is not one of the gateway's (web.allowed_hosts).\n")
-        if access_code is not None and request.path != "/health" and not _knows(request, access_code):
-            challenge = {hdrs.WWW_AUTHENTICATE: 'Basic realm="Passerelle", charset="UTF-8"'}
-            return web.Response(status=401, text="The access code is needed.\n", headers=challenge)
+        if door is not None and request.path != "/health":
+            given = _given_code(request)
+            if given is not None and (wait_s := door.wait_s()) > 0:
+                waiting = {"Retry-After": str(math.ceil(wait_s))}
+                return web.Response(status=429, text="Too many wrong codes; wait.\n", headers=waiting)
+            if given is None or not door.opens(given):
+                challenge = {hdrs.WWW_AUTHENTICATE: 'Basic realm="Passerelle", charset="UTF-8"'}
+                return web.Response(status=401, text="The access code is needed.\n", headers=challenge)
         return await handler(request)
 
     return guard
@@ -106,15 +108,14 @@ def _host_name(host: str) -> str:
     return name if name and port.isdigit() else host
 
 
-def _knows(request: web.Request, access_code: SecretStr) -> bool:
+def _given_code(request: web.Request) -> bytes | None:
     scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "basic":
-        return False
+        return None
     try:
-        _, _, given = base64.b64decode(credentials, validate=True).partition(b":")
-    except ValueError:  # not base64, or not even ASCII
-        return False
-    return hmac.compare_digest(given, access_code.get_secret_value().encode())
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return None
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -147,7 +148,13 @@ async def _fragment(request: web.Request) -> web.StreamResponse:
     return await _render(request, "content.html")
 
 
-async def _health(_request: web.Request) -> web.StreamResponse:
+async def _health(request: web.Request) -> web.StreamResponse:
+    """200 while the store answers, 503 when it does not: a service manager may then restart the gateway."""
+    try:
+        async with asyncio.timeout(_HEALTH_S):
+            await request.app[_VIEW].is_answering()
+    except (GatewayError, TimeoutError):
+        return web.json_response({"status": "store unavailable", "version": __version__}, status=503)
     return web.json_response({"status": "ok", "version": __version__})
 
 

@@ -150,6 +150,10 @@ class View:
         self._people = people
         self._destinations = destinations
 
+    async def is_answering(self) -> None:
+        """Return when the store does. Raises StoreUnavailable."""
+        await self._store.quarantined(limit=1)
+
     async def page(self) -> Page:
         """The state of everything, now."""
         now = self._clock.now()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -292,17 +293,23 @@ async def test_wrong_password_then_right(tmp_path: Path, events: list[structlog.
     assert not any("wrong" in str(event) for event in events)
 
 
-async def test_taken_over(tmp_path: Path) -> None:
-    """A second gateway with the same client id is named as the cause, so that two do not fight at full speed."""
-    async with run_mosquitto(tmp_path) as broker:
-        settings = mqtt_settings(broker)
-        first = await MqttConnection.open(settings, [TOPIC], lambda _c, _m: None)
-        second = await MqttConnection.open(settings, [TOPIC], lambda _c, _m: None)
-        with pytest.raises(MqttUnavailable, match="taken over") as loss:
-            await first.serve()
-        assert loss.value.needs_attention
-        await first.close()
-        await second.close()
+async def test_two_gateways_with_one_client_id(tmp_path: Path) -> None:
+    """Two gateways that take each other's session are told so and slow down, instead of fighting for ever."""
+    contested = asyncio.Event()
+
+    def watch(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+        if event["event"] == "mqtt.session_contested":
+            contested.set()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[watch])
+    try:
+        async with run_mosquitto(tmp_path) as broker:
+            settings = mqtt_settings(broker)
+            async with running(settings, MemoryIntake()), running(settings, MemoryIntake()):
+                await until(contested)
+    finally:
+        structlog.reset_defaults()
 
 
 def certificates(folder: Path, name: str) -> BrokerTls:
@@ -368,18 +375,24 @@ async def test_no_broker() -> None:
 async def test_a_server_that_does_not_speak_mqtt() -> None:
     """Whatever answers on the port, the answer is MqttUnavailable."""
 
+    ended = asyncio.Event()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(10)
-        writer.write(b"\x30\xff\xff\xff\xff\xff not MQTT")
-        await writer.drain()
-        await reader.read()
+        with contextlib.suppress(ConnectionError):
+            await reader.read(10)
+            writer.write(b"\x30\xff\xff\xff\xff\xff not MQTT")
+            await reader.read()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
         broker = Broker(Path(), server.sockets[0].getsockname()[1], "mosquitto", Path())
         with pytest.raises(MqttUnavailable, match="does not speak MQTT"):
             await MqttConnection.open(mqtt_settings(broker), [TOPIC], lambda _c, _m: None)
+        await until(ended)
 
 
 async def test_shipped_configuration(tmp_path: Path) -> None:

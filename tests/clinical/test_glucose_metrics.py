@@ -43,7 +43,9 @@ DAY = date(2026, 3, 10)
 FAR = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def _reading(at: datetime, value: Decimal | int | None, *, device: str = "sensor", bound: Bound | None = None) -> Reading:
+def _reading(
+    at: datetime, value: Decimal | int | None, *, device: str = "sensor", bound: Bound | None = None
+) -> Reading:
     offset = at.astimezone(PARIS).utcoffset()
     assert offset is not None
     return Reading(
@@ -229,6 +231,22 @@ def test_jitter_and_holes_do_not_change_the_cadence() -> None:
     assert 5 == _day(holey).interval_min
 
 
+def test_long_holes_are_not_steps() -> None:
+    """A sensor of which three short stretches arrived is not a quarter-hour sensor."""
+    readings = [r for n, r in enumerate(_stream([120] * 288)) if n in {0, 1, 100, 101, 200, 201}]
+    assert 5 == _day(readings).interval_min
+
+
+def test_a_sparse_day_does_not_tell_the_cadence() -> None:
+    """A last day with a handful of readings, far apart, is measured by the cadence of the days before it."""
+    tomorrow = DAY + timedelta(days=1)
+    full = _day(_stream([120] * 288))
+    sparse = _day(_stream([120] * 3, day=tomorrow, every_min=15), tomorrow)
+    assert [5, 15] == [full.interval_min, sparse.interval_min]
+    period = glucose_period(CAMILLE, [full, sparse], DAY, tomorrow, PARIS, now=FAR)
+    assert Decimal(100 * 291) / 576 == period.sensor_active_percent
+
+
 @pytest.mark.parametrize("late_s", [0, 2, 149, -1])
 def test_two_devices_that_hear_the_same_sensor_count_once(late_s: int) -> None:
     """A second collector half a cadence away or nearer adds nothing; the one that heard more is the one that counts."""
@@ -255,7 +273,10 @@ def test_order_of_arrival_does_not_matter(order: list[int]) -> None:
 
 
 def _fortnight(active: Sequence[int], value: int = 154) -> list[GlucoseDay]:
-    return [_day(_stream([value] * count, day=DAY + timedelta(days=n)), DAY + timedelta(days=n)) for n, count in enumerate(active)]
+    return [
+        _day(_stream([value] * count, day=DAY + timedelta(days=n)), DAY + timedelta(days=n))
+        for n, count in enumerate(active)
+    ]
 
 
 def _period(days: Sequence[GlucoseDay], length: int = 14, now: datetime = FAR) -> tuple[bool, Decimal | None]:
@@ -330,7 +351,10 @@ def test_merging_days_equals_computing_over_all_readings(days: list[list[int | N
         stored.append(replace(figures, interval_min=5))
         plain += present
     period = glucose_period(CAMILLE, stored, first, last, PARIS, now=FAR)
-    assert (len(plain), sum(1 for day in days if any(v is not None for v in day))) == (period.count, period.days_of_wear)
+    assert (len(plain), sum(1 for day in days if any(v is not None for v in day))) == (
+        period.count,
+        period.days_of_wear,
+    )
     if not plain:
         assert (None, None) == (period.mean_mg_dl, period.in_range_percent)
         return

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -124,10 +125,10 @@ def test_weekly_change_needs_eight_days(count: int, expected: Decimal | None) ->
 
 def test_weekly_change_looks_back_28_days() -> None:
     """What lies 28 days or more before the last weigh-in does not bend the weekly change."""
-    steady = {n: "70" for n in range(1, 29)}
+    steady = dict.fromkeys(range(1, 29), "70")
     trend = weight_trend(CAMILLE, _days({0: "90", **steady}))
     assert trend is not None
-    assert (28, 0) == (trend.days, trend.weekly_change_kg)
+    assert (28, Decimal(0)) == (trend.days, trend.weekly_change_kg)
 
 
 @given(st.dictionaries(st.integers(0, 40), st.decimals(50, 90, places=2), min_size=1, max_size=30))
@@ -137,7 +138,7 @@ def test_against_a_second_method(masses: dict[int, Decimal]) -> None:
     assert trend is not None
     ordered = sorted(masses)
     expected = float(masses[ordered[0]])
-    for before, day in zip(ordered, ordered[1:], strict=False):
+    for before, day in pairwise(ordered):
         gap = day - before
         expected = float(masses[day]) if gap > 14 else expected * 0.9**gap + float(masses[day]) * (1 - 0.9**gap)
     assert expected == pytest.approx(float(trend.trend_kg), rel=1e-12)

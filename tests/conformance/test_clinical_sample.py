@@ -146,9 +146,7 @@ def test_weights_of_the_sample(data: Path) -> None:
             value = to_canonical(Metric.BODY_MASS, Decimal(row["value"]), unit)
             readings[row["time_utc"]] = _reading(row, Metric.BODY_MASS, row["time_utc"], row["scale"], value=value)
     days = sorted({reading.local_day for reading in readings.values()})
-    counted = [
-        found for day in days if (found := weight_day(PersonId("p2"), day, readings.values())) is not None
-    ]
+    counted = [found for day in days if (found := weight_day(PersonId("p2"), day, readings.values())) is not None]
     trend = weight_trend(PersonId("p2"), counted)
     assert trend is not None
     last_month = [float(day.mass_kg) for day in counted if (trend.last_day - day.local_day).days < 28]

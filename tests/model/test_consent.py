@@ -25,12 +25,12 @@ WITHDRAWN = replace(CONSENT, withdrawn_at=GRANTED + DAY)
         (CONSENT, GRANTED + 10_000 * DAY, ConsentState.ACTIVE),
         (LIMITED, GRANTED + DAY - TICK, ConsentState.ACTIVE),
         (LIMITED, GRANTED + DAY, ConsentState.EXPIRED),
-        (WITHDRAWN, GRANTED - TICK, ConsentState.NOT_YET),
-        (WITHDRAWN, GRANTED + DAY - TICK, ConsentState.ACTIVE),
+        (WITHDRAWN, GRANTED - TICK, ConsentState.WITHDRAWN),
+        (WITHDRAWN, GRANTED + DAY - TICK, ConsentState.WITHDRAWN),
         (WITHDRAWN, GRANTED + DAY, ConsentState.WITHDRAWN),
         (replace(LIMITED, withdrawn_at=GRANTED + DAY), GRANTED + DAY, ConsentState.WITHDRAWN),
     ],
 )
 def test_state_at(consent: Consent, instant: datetime, expected: ConsentState) -> None:
-    """A consent holds from the moment it is given until the moment it ends, to the microsecond; doubt means no."""
+    """A consent holds from its first to its last microsecond; a withdrawal holds even when the clock steps back."""
     assert expected is consent.state_at(instant)

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -74,7 +75,7 @@ def test_glucose_looks_like_life(fortnight: list[Reading]) -> None:
     in_range = sum(70 <= value <= 180 for value in values) / len(values)
     assert 0.5 < in_range < 0.95
     assert Decimal(180) < max(values)
-    steps = [abs(later - earlier) for earlier, later in zip(values, values[1:], strict=False)]
+    steps = [abs(later - earlier) for earlier, later in pairwise(values)]
     assert Decimal(40) > sorted(steps)[int(len(steps) * 0.999)]
 
 

@@ -35,6 +35,8 @@ _FIRST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
 _ATTENTION_RETRY_S = 60.0
 _LONGEST_STORE_RETRY_S = 15.0
+_SHORT_LIVED = 4
+"""Connections in a row, each lost within a minute: somebody takes our session (mosquitto 2.0.11 does not say so)."""
 _SIGHTING_INTERVAL_S = 60.0
 _SIGHTINGS_QUEUED = 1000
 _MOST_HELD_BYTES = 8 * 1024 * 1024
@@ -76,14 +78,15 @@ class _Group:
 
 
 class MqttSource:
-    """Implements `Source` for a broker that speaks MQTT 5 or 3.1.1."""
+    """Implements `Source` for a broker that speaks MQTT 5 or 3.1.1.
 
-    def __init__(self, settings: MqttSettings, *, clock: Clock, zone_of: Callable[[DeviceId], tzinfo]) -> None:
-        """Args:
+    Args:
         settings: the section `[mqtt]`.
         clock: for reception times and the pace of sightings.
-        zone_of: zone of a device's owner; asked once per device and batch.
-        """
+        zone_of: zone of a device's owner; asked once per device and group of messages.
+    """
+
+    def __init__(self, settings: MqttSettings, *, clock: Clock, zone_of: Callable[[DeviceId], tzinfo]) -> None:
         self._settings = settings
         self._clock = clock
         self._decoder = BatchDecoder(settings, zone_of)
@@ -130,8 +133,9 @@ class MqttSource:
             tasks.create_task(self._report_sightings(intake), name="mqtt.sightings")
 
     async def _stay_connected(self) -> None:
-        failures = 0
+        failures = short_lived = 0
         while True:
+            slow = False
             try:
                 connection = await MqttConnection.open(self._settings, self._topics, self._deliver)
                 began = self._clock.monotonic()
@@ -140,11 +144,13 @@ class MqttSource:
                     await connection.serve()
                 finally:
                     await connection.close()
-                    if self._clock.monotonic() - began > _LONGEST_RETRY_S:  # it held: not two gateways in a fight
-                        failures = 0
+                    held = self._clock.monotonic() - began > _LONGEST_RETRY_S
+                    failures, short_lived = (0, 0) if held else (failures, short_lived + 1)
             except MqttUnavailable as error:
                 self._announce_lost(str(error), error.needs_attention)
-                slow = error.needs_attention
+                slow = error.needs_attention or short_lived >= _SHORT_LIVED
+                if short_lived == _SHORT_LIVED:
+                    log.warning("mqtt.session_contested", hint="does another gateway use the same [mqtt] client_id?")
             except ConfigurationError as error:
                 self._announce_lost(str(error), True)
                 slow = True
