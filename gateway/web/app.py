@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import math
 from decimal import Decimal
 from importlib.resources import files
@@ -114,7 +113,7 @@ def _given_code(request: web.Request) -> bytes | None:
         return None
     try:
         return base64.b64decode(credentials, validate=True).partition(b":")[2]
-    except binascii.Error:
+    except ValueError:
         return None
 
 

@@ -35,7 +35,7 @@ def test_wrong_codes_close_the_door_for_longer_and_longer() -> None:
     """Five tries are free; then each wrong one doubles the pause, and even the right code waits for its end."""
     clock = SteppedClock()
     door = Door(SecretStr("bon-courage"), clock)
-    assert not any([door.opens(b"guess") for _ in range(5)])
+    assert not any(door.opens(b"guess") for _ in range(5))
     assert 1.0 == door.wait_s()
     assert not door.opens(b"bon-courage")
     clock.seconds += 1.0
