@@ -67,7 +67,8 @@ def left_in_broker(port: int) -> int:
     client = _mqtt_client(port, SESSION, keeps_session=True)
     client.on_message = lambda _client, _userdata, message: held.append(message)
     client.publish(TOPIC, b"end", qos=1)
-    while not held or held[-1].payload != b"end":
+    until = time.monotonic() + _PATIENCE_S
+    while (not held or held[-1].payload != b"end") and time.monotonic() < until:
         client.loop(0.2)
     client.disconnect()
     return len(held) - 1

@@ -413,7 +413,8 @@ def page(
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {NAMES[kind]} | {figures['rate']:,.0f} | {spread(rounds[kind])} | {figures['cpu_us']:.0f} | {figures['rss_mb']:.0f} |"
+        f"| {NAMES[kind]} | {figures['rate']:,.0f} | {spread(rounds[kind])} | {figures['cpu_us']:.0f} "
+        f"| {figures['rss_mb']:.0f} |"
         for kind, figures in middle.items()
     ]
     if "gateway" in middle:
@@ -438,9 +439,10 @@ def page(
         ]
         lines += [
             "",
-            "CPU and RSS are of the receiving process, imports included. Other work ran on the machine: compare within a "
-            "column and look at the spread. Flat out, publisher, broker and gateway share the two cores. A broker that "
-            "saves every change (`autosave_interval 1`) is itself the limit there: it writes its whole queue each time.",
+            "CPU and RSS are of the receiving process, imports included. Other work ran on the machine: compare within "
+            "a column and look at the spread. Flat out, publisher, broker and gateway share the two cores. A broker "
+            "that saves every change (`autosave_interval 1`) is itself the limit there: it writes its whole "
+            "queue each time.",
         ]
     return "\n".join([*lines, ""])
 

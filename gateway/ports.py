@@ -5,7 +5,7 @@ All instants are aware and UTC. Every method may raise `StoreUnavailable` where 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -55,6 +55,11 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
+        ...
+
+    @property
+    def is_trusted(self) -> bool:
+        """False while the machine's clock cannot be right: no device clock is then measured against it, or set."""
         ...
 
 
@@ -225,24 +230,63 @@ class Registry(Protocol):
         """Every consent record, current or not."""
         ...
 
-    async def unplanned(self, *, limit: int = 500) -> list[StoredReading]:
-        """Attributed readings of which nobody has yet decided whether they should leave, oldest first."""
+    async def unplanned(self, *, limit: int = 500, after: int = 0) -> list[StoredReading]:
+        """Attributed readings of which nobody has yet decided whether they should leave, by row id, above `after`."""
         ...
 
-    async def plan(self, drafts: Sequence[DepartureDraft], planned: Sequence[int], at: datetime) -> int:
-        """In one transaction: put new drafts into the outbox (same destination and identity: nothing happens) and mark
-        the readings with row ids `planned` as decided. Returns how many rows are new."""
+    async def plan(
+        self,
+        drafts: Sequence[DepartureDraft],
+        planned: Sequence[int],
+        at: datetime,
+        *,
+        retracted: Sequence[str] = (),
+        not_before: datetime | None = None,
+    ) -> int:
+        """In one transaction: bring the outbox up to the decisions, and mark the readings `planned` as decided.
+
+        A draft that is known there (same destination and identity) replaces the content of a row that still waits. A
+        row that was cancelled waits again: as unknown, to be read back, when it was cancelled out of unknown. A row
+        that is leased or unknown keeps what may have been sent; the new content takes its place if it turns out not to
+        have arrived. What is done or rejected stays as it is: a space offers no correction.
+
+        Args:
+            planned: row ids of readings.
+            retracted: identities that must not leave any more, unless `drafts` has them for the row's destination:
+                rows that wait are cancelled, which is not a refusal and is not audited.
+            not_before: earliest first attempt of what waits newly or with new content; default `at`.
+
+        Returns:
+            How many rows wait newly.
+        """
         ...
 
     async def lease(
-        self, destination_id: DestinationId, at: datetime, *, lease_s: float, limit: int = 1
+        self,
+        destination_id: DestinationId,
+        at: datetime,
+        *,
+        lease_s: float,
+        limit: int = 1,
+        excluded: Collection[PersonId] = (),
     ) -> list[Departure]:
         """Take due rows (pending; unknown to be read back, with state UNKNOWN in the answer) for `lease_s` seconds.
 
         The consent of each row is checked in the same transaction: a row without an active consent, or whose
         effective_at lies before `covers_from`, becomes cancelled with an audit event `refused` and is not returned.
+        Rows of `excluded` people, and rows whose consent begins after `at` (the clock went back), are left untouched.
         A lease that ran out makes its row unknown.
         """
+        ...
+
+    async def next_due(self, destination_id: DestinationId, after: datetime) -> datetime | None:
+        """The earliest `not_before` later than `after` of the rows that wait or are unknown; None: there is none."""
+        ...
+
+    async def latest_effective(
+        self, person_id: PersonId, destination_id: DestinationId, kinds: Collection[str]
+    ) -> datetime | None:
+        """The latest `effective_at` of that person's rows of these kinds, whatever their state; None: there is none."""
         ...
 
     async def consent_allows(self, departure: Departure, at: datetime) -> bool:
@@ -258,8 +302,13 @@ class Registry(Protocol):
         reason: str | None = None,
         remote_id: str | None = None,
         not_before: datetime | None = None,
+        began_at: datetime | None = None,
     ) -> None:
-        """End a lease: done, rejected, unknown, cancelled or pending again; audited in the same transaction."""
+        """End a lease: done, rejected, unknown, cancelled or pending again; audited in the same transaction.
+
+        A row that was unknown and stays so is not audited again. `began_at`, when the sending began, goes into the
+        audit event. `not_before` None keeps the row's own.
+        """
         ...
 
     async def departures(
@@ -289,10 +338,14 @@ class HealthSpace(Protocol):
         """Which destination this is."""
         ...
 
-    async def deliver(self, departure: Departure) -> str:
+    async def deliver(self, departure: Departure, *, still_allowed: Callable[[], Awaitable[bool]]) -> str:
         """Send the resource; returns what the space calls it.
 
+        `still_allowed` is awaited immediately before each request that carries the resource: when it says no, nothing
+        is sent and ConsentWithdrawn is raised.
+
         Raises:
+            StoreUnavailable: `still_allowed` could not tell; nothing was sent since.
             RateLimited, TransientError: certainly not applied, try later.
             Rejected: certainly not applied, never try again.
             OutcomeUnknown: may have been applied.

@@ -49,6 +49,10 @@ class StillClock:
     def monotonic(self) -> float:
         return 0.0
 
+    @property
+    def is_trusted(self) -> bool:
+        return True
+
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:

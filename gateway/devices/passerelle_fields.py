@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from gateway.errors import MalformedFrame
@@ -77,7 +77,10 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _number(text: str) -> Decimal:
     if len(text) > _MAX_NUMBER_TEXT:
         raise Refused(f"a number has more than {_MAX_NUMBER_TEXT} characters")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that no arithmetic can hold
+        raise Refused("a number is beyond all bounds") from None
 
 
 def _constant(_: str) -> Decimal:

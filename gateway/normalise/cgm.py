@@ -20,6 +20,8 @@ _DECODER = "gatt.2aa7"
 _METRIC = Metric.GLUCOSE_INTERSTITIAL
 _UNTRUSTWORTHY = frozenset({"session_stopped", "sensor_type_incorrect", "sensor_malfunction", "general_fault"})
 _OUT_OF_RANGE = frozenset({"result_below_device_range", "result_above_device_range"})
+_HIGHEST_LOWER_END = Decimal(70)
+_LOWEST_UPPER_END = Decimal(250)
 
 
 def cgm_readings(
@@ -32,10 +34,11 @@ def cgm_readings(
 ) -> Normalised:
     """One reading for one record of a sensor, or none and the reason.
 
-    A warning bit "below / above what the sensor can measure" makes a bound, whose limit is the number sent with it,
-    and it outranks a malfunction (sensors set both at once). Without it, a stopped session, a wrong sensor type, a
-    malfunction or a general fault make the number untrustworthy. Trend and number are both given as sent, even where
-    they contradict the warnings. A negative or implausible number gives no reading: the caller quarantines the bytes.
+    A warning bit "below / above what the sensor can measure" makes a bound, and it outranks a malfunction (sensors set
+    both at once). Its limit is the number sent with it, where that lies near an end of the ranges that sensors have (at
+    most 70, at least 250 mg/dL). Without it, a stopped session, a wrong sensor type, a malfunction or a general fault
+    make the number untrustworthy. Trend and number are both given as sent, even where they contradict the warnings. A
+    negative or implausible number gives no reading: the caller quarantines the bytes.
 
     The instant is the session start plus the record's offset, plus the measured clock offset where that is above the
     tolerance. `device_time` stays empty: a sensor counts minutes and has no wall clock.
@@ -94,12 +97,16 @@ def _bound(record: CgmRecord) -> Bound | None:
     if _OUT_OF_RANGE.isdisjoint(record.status) and not _UNTRUSTWORTHY.isdisjoint(record.status):
         return None
     (kind,) = kinds
-    return Bound(kind, _limit(record.glucose_mg_dl))
+    return Bound(kind, _limit(kind, record.glucose_mg_dl))
 
 
-def _limit(sent: Decimal | SfloatSpecial) -> Decimal | None:
+def _limit(kind: BoundKind, sent: Decimal | SfloatSpecial) -> Decimal | None:
+    """The number sent with a warning bit, where it can be an end of a sensor's range and not some last result."""
     number = _number(sent)
-    return number if number is not None and _METRIC.info.is_plausible(number) else None
+    if number is None or not _METRIC.info.is_plausible(number):
+        return None
+    is_an_end = number <= _HIGHEST_LOWER_END if kind is BoundKind.BELOW else number >= _LOWEST_UPPER_END
+    return number if is_an_end else None
 
 
 def _refusal(record: CgmRecord) -> Absent | None:
@@ -117,8 +124,16 @@ def _placed(start: datetime, time_offset_min: int, contact: Contact) -> Placed:
         if is_corrected and offset is not None:
             instant += offset
     except OverflowError:
-        return place_reception(contact.received_at, contact.zone, is_live=contact.is_live)
-    placed = place_instant(instant, contact.received_at, contact.zone, is_live=contact.is_live)
+        return place_reception(
+            contact.received_at, contact.zone, is_live=contact.is_live, clock_is_trusted=contact.clock_is_trusted
+        )
+    placed = place_instant(
+        instant,
+        contact.received_at,
+        contact.zone,
+        is_live=contact.is_live,
+        clock_is_trusted=contact.clock_is_trusted,
+    )
     if is_corrected and placed.quality is TimeQuality.DEVICE:
         return Placed(placed.effective_at, placed.utc_offset_min, TimeQuality.CORRECTED)
     return placed

@@ -22,6 +22,8 @@ class Contact:
         epoch: life of the device's record counter.
         clock_offset: our local time minus the device's, measured at this contact; None: not measured.
         is_live: measured during this contact (not read out of a memory).
+        clock_is_trusted: False while the gateway's own clock cannot be right: `received_at` then says nothing about
+            what lies in the future, nor when a live measurement was made.
     """
 
     device_id: DeviceId
@@ -31,6 +33,7 @@ class Contact:
     epoch: int = 0
     clock_offset: timedelta | None = None
     is_live: bool = False
+    clock_is_trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

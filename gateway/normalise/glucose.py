@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from decimal import Decimal
 
-from gateway.devices.glucose import GlucoseContext, GlucoseMeasurement, MedicationUnit
+from gateway.devices.glucose import KETONE_MEAL, GlucoseContext, GlucoseMeasurement, MedicationUnit
 from gateway.devices.ieee11073 import SfloatSpecial, shifted
 from gateway.errors import Implausible
 from gateway.model import Absent, Bound, BoundKind, Context, Meal, Metric, Provenance, Reading
 from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.quantity import to_canonical
-from gateway.normalise.times import Placed, place_device_time, place_reception
+from gateway.normalise.times import Placed, place_corrected, place_device_time, place_reception
 
 __all__ = ["absent_of", "bound_kinds", "glucose_readings"]
 
@@ -38,14 +39,26 @@ _NOT_SAID = "not_available"
 
 
 def glucose_readings(
-    measurement: GlucoseMeasurement, context: GlucoseContext | None, contact: Contact, *, frame: int | None = None
+    measurement: GlucoseMeasurement,
+    context: GlucoseContext | None,
+    contact: Contact,
+    *,
+    current_offset_min: int | None = None,
+    frame: int | None = None,
 ) -> Normalised:
     """One reading for one record of a meter, or none and the reason.
 
     A number is used only when no status bit speaks against it: an error bit makes it untrustworthy, a bit "result
     above / below what the device can process" or an infinity makes it a bound without a limit, and both directions at
     once are untrustworthy. The number as sent is kept as `original_value` wherever it is one. No reading at all comes
-    of a ketone record, of a negative number and of an implausible one: the caller quarantines the bytes.
+    of a negative number and of an implausible one: the caller quarantines the bytes.
+
+    A ketone record is a problem too, and yet gives a reading: an untrustworthy one with the status `ketone` and without
+    its number, so that it takes the place of a glucose that may have been stored before the context was known.
+
+    Where the user has set the meter's clock since the record (its time offset differs from the one in force) and the
+    clock was measured, the record is placed by the internal clock, which ran on: base time plus the offset in force.
+    Without a measurement the time that the user saw stands.
 
     A time fault leaves `device_time` as it is and the instant unknown, or at reception for a live record.
 
@@ -53,18 +66,18 @@ def glucose_readings(
         measurement: the record.
         context: its context, if any came, with the same sequence number; ValueError otherwise.
         contact: when and how it was received.
+        current_offset_min: time offset of the meter's newest record, minutes; None when not known.
         frame: index of the raw payload in the batch.
     """
     if context is not None and context.sequence != measurement.sequence:
         raise ValueError("the context belongs to another record")
-    if context is not None and context.is_ketone:
-        return Normalised(problems=("record is marked as ketone, not glucose",))
     interstitial = measurement.sample_type == "interstitial_fluid"
     metric = Metric.GLUCOSE_INTERSTITIAL if interstitial else Metric.GLUCOSE_CAPILLARY
-    value, bound, absent = None, None, _refusal(measurement)
+    is_ketone = context is not None and context.is_ketone
+    value, bound, absent = None, None, Absent.UNTRUSTWORTHY if is_ketone else _refusal(measurement)
     if absent is None:
         bound = _bound(measurement)
-    sent = measurement.everyday_concentration
+    sent = None if is_ketone else measurement.everyday_concentration
     if absent is None and bound is None:
         if sent is None:
             absent = absent_of(measurement.concentration)
@@ -76,7 +89,7 @@ def glucose_readings(
             except Implausible as error:
                 return Normalised(problems=(str(error),))
     original_value, original_unit = sent if sent is not None and sent[0] >= 0 else (None, None)
-    placed = _placed(measurement, contact)
+    placed = _placed(measurement, contact, current_offset_min)
     described, problems = _context(measurement, context)
     base_time = measurement.base_time
     reading = Reading(
@@ -133,15 +146,22 @@ def _bound(measurement: GlucoseMeasurement) -> Bound | None:
     return None
 
 
-def _placed(measurement: GlucoseMeasurement, contact: Contact) -> Placed:
+def _placed(measurement: GlucoseMeasurement, contact: Contact, current_offset_min: int | None) -> Placed:
+    received_at, zone, is_live = contact.received_at, contact.zone, contact.is_live
     if "time_fault" in measurement.status:
-        return place_reception(contact.received_at, contact.zone, is_live=contact.is_live)
+        return place_reception(received_at, zone, is_live=is_live, clock_is_trusted=contact.clock_is_trusted)
+    was_set_since = current_offset_min is not None and current_offset_min != measurement.time_offset_min
+    if was_set_since and contact.clock_offset is not None:
+        by_clock_now = replace(measurement, time_offset_min=current_offset_min).user_time
+        if by_clock_now is not None:
+            return place_corrected(by_clock_now, received_at, zone, contact.clock_offset, is_live=is_live)
     return place_device_time(
         measurement.user_time,
-        contact.received_at,
-        contact.zone,
+        received_at,
+        zone,
         clock_offset=contact.clock_offset,
-        is_live=contact.is_live,
+        is_live=is_live,
+        clock_is_trusted=contact.clock_is_trusted,
     )
 
 
@@ -155,7 +175,8 @@ def _context(measurement: GlucoseMeasurement, context: GlucoseContext | None) ->
             status=measurement.status,
         )
         return alone, ()
-    problems: list[str] = []
+    problems = ["record is marked as ketone, not glucose"] if context.is_ketone else []
+    status = (*measurement.status, KETONE_MEAL) if context.is_ketone else measurement.status
     is_volume = context.medication_unit is MedicationUnit.LITRE
     amount = _amount(context.medication_amount, 3 if is_volume else 6, "medication amount", problems)
     intensity_percent = context.exercise_intensity_percent
@@ -177,7 +198,7 @@ def _context(measurement: GlucoseMeasurement, context: GlucoseContext | None) ->
         sample_type=sample_type,
         sample_location=sample_location,
         is_control_solution=measurement.is_control_solution,
-        status=measurement.status,
+        status=tuple(sorted(status)),
     )
     return described, tuple(problems)
 

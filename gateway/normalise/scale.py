@@ -2,7 +2,8 @@
 
 One weigh-in may arrive twice: as a weight (2A9D) and inside a body composition (2A9C). Both give the body mass the same
 record key, built from the scale's time stamp, the user and the weight as sent, and the same content, so that the pair
-is one reading and neither looks like a correction of the other. Which characteristic spoke is kept with the raw frame.
+is one reading and neither looks like a correction of the other. Where the two do not say the same of time and user,
+whoever hears both gives them one `weigh_in` name. Which characteristic spoke is kept with the raw frame.
 """
 
 from __future__ import annotations
@@ -19,30 +20,39 @@ from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.quantity import to_canonical
 from gateway.normalise.times import Placed, place_device_time
 
-__all__ = ["body_composition_readings", "weight_readings"]
+__all__ = ["body_composition_readings", "weigh_in_name", "weight_readings"]
 
 _DECODER = "gatt.scale"
 
 
-def weight_readings(measurement: WeightMeasurement, contact: Contact, *, frame: int | None = None) -> Normalised:
+def weigh_in_name(time_stamp: datetime | None, user_index: int | None, received_at: datetime) -> str:
+    """What the readings of a weigh-in share, from the scale's own words, or from the reception without a time stamp."""
+    stamp = f"rx-{received_at.isoformat()}" if time_stamp is None else time_stamp.isoformat()
+    return f"{stamp}#{'-' if user_index is None else user_index}"
+
+
+def weight_readings(
+    measurement: WeightMeasurement, contact: Contact, *, weigh_in: str | None = None, frame: int | None = None
+) -> Normalised:
     """Body mass, and body mass index and height where sent.
 
     A failed measurement gives one body mass that is absent (`unsuccessful`). A field outside its plausible range
     becomes a problem and the others are kept.
 
     Args:
+        weigh_in: name of the weigh-in where it is not `weigh_in_name` of this measurement.
         frame: index of the raw payload in the batch.
     """
-    weigh_in = _WeighIn.of(measurement.time_stamp, measurement.user_index, contact, frame)
-    weigh_in.add_mass(measurement.weight, measurement.weight_unit, measurement.raw_weight)
+    collected = _WeighIn.of(measurement.time_stamp, measurement.user_index, contact, weigh_in, frame)
+    collected.add_mass(measurement.weight, measurement.weight_unit, measurement.raw_weight)
     if measurement.weight is not None:
-        weigh_in.add(Metric.BODY_MASS_INDEX, measurement.bmi_kg_m2, Unit.KG_M2, is_device_derived=True)
-        weigh_in.add(Metric.BODY_HEIGHT, measurement.height, measurement.height_unit)
-    return weigh_in.normalised()
+        collected.add(Metric.BODY_MASS_INDEX, measurement.bmi_kg_m2, Unit.KG_M2, is_device_derived=True)
+        collected.add(Metric.BODY_HEIGHT, measurement.height, measurement.height_unit)
+    return collected.normalised()
 
 
 def body_composition_readings(
-    measurement: BodyCompositionMeasurement, contact: Contact, *, frame: int | None = None
+    measurement: BodyCompositionMeasurement, contact: Contact, *, weigh_in: str | None = None, frame: int | None = None
 ) -> Normalised:
     """Everything that one body composition measurement holds; joined packets come here as one measurement.
 
@@ -51,14 +61,15 @@ def body_composition_readings(
     field outside its plausible range becomes a problem and the others are kept.
 
     Args:
+        weigh_in: name of the weigh-in where it is not `weigh_in_name` of this measurement.
         frame: index of the raw payload in the batch.
     """
     mass_unit = measurement.mass_unit
-    weigh_in = _WeighIn.of(measurement.time_stamp, measurement.user_index, contact, frame)
+    collected = _WeighIn.of(measurement.time_stamp, measurement.user_index, contact, weigh_in, frame)
     if measurement.raw_weight is not None:
-        weigh_in.add_mass(measurement.weight, mass_unit, measurement.raw_weight)
+        collected.add_mass(measurement.weight, mass_unit, measurement.raw_weight)
     if measurement.body_fat_percent is None:
-        weigh_in.add_unsuccessful(Metric.BODY_FAT_PERCENTAGE, weigh_in.key)
+        collected.add_unsuccessful(Metric.BODY_FAT_PERCENTAGE, collected.key)
     for metric, value, unit in (
         (Metric.BODY_FAT_PERCENTAGE, measurement.body_fat_percent, Unit.PERCENT),
         (Metric.BASAL_METABOLISM, measurement.basal_metabolism_kj, Unit.KJ),
@@ -68,10 +79,10 @@ def body_composition_readings(
         (Metric.SOFT_LEAN_MASS, measurement.soft_lean_mass, mass_unit),
         (Metric.BODY_WATER_MASS, measurement.body_water_mass, mass_unit),
     ):
-        weigh_in.add(metric, value, unit, is_device_derived=True)
-    weigh_in.add(Metric.IMPEDANCE, measurement.impedance_ohm, Unit.OHM)
-    weigh_in.add(Metric.BODY_HEIGHT, measurement.height, measurement.height_unit)
-    return weigh_in.normalised()
+        collected.add(metric, value, unit, is_device_derived=True)
+    collected.add(Metric.IMPEDANCE, measurement.impedance_ohm, Unit.OHM)
+    collected.add(Metric.BODY_HEIGHT, measurement.height, measurement.height_unit)
+    return collected.normalised()
 
 
 @dataclass(slots=True)
@@ -89,18 +100,25 @@ class _WeighIn:
     problems: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, time_stamp: datetime | None, user_index: int | None, contact: Contact, frame: int | None) -> _WeighIn:
+    def of(
+        cls,
+        time_stamp: datetime | None,
+        user_index: int | None,
+        contact: Contact,
+        name: str | None,
+        frame: int | None,
+    ) -> _WeighIn:
         """Key and instant from the scale's own words, or from the reception where it gave no time."""
-        stamp = f"rx-{contact.received_at.isoformat()}" if time_stamp is None else time_stamp.isoformat()
         placed = place_device_time(
             time_stamp,
             contact.received_at,
             contact.zone,
             clock_offset=contact.clock_offset,
             is_live=contact.is_live,
+            clock_is_trusted=contact.clock_is_trusted,
         )
         return cls(
-            key=f"{stamp}#{'-' if user_index is None else user_index}",
+            key=name if name is not None else weigh_in_name(time_stamp, user_index, contact.received_at),
             contact=contact,
             user_index=user_index,
             device_time=time_stamp,

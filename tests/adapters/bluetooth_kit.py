@@ -38,8 +38,15 @@ NOW = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)
 class FrozenClock(SystemClock):
     """A wall clock that stands still; the monotonic one runs."""
 
+    def __init__(self, *, is_trusted: bool = True) -> None:
+        self._is_trusted = is_trusted
+
     def now(self) -> datetime:
         return NOW
+
+    @property
+    def is_trusted(self) -> bool:
+        return self._is_trusted
 
 
 @dataclass

@@ -41,6 +41,7 @@ class MovableClock(FrozenClock):
     """Both clocks stand still until they are moved."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.at_s = 0.0
 
     def monotonic(self) -> float:

@@ -436,3 +436,13 @@ def test_reading_is_placed_by_the_owners_zone_in_summer() -> None:
     contact = Contact(SCALE, PARIS, NOW + timedelta(days=200), SourceKind.MQTT, is_live=True)
     (reading,) = decode(record(time="2026-07-01T06:00:00Z"), contact).readings
     assert 120 == reading.utc_offset_min
+
+
+@pytest.mark.parametrize("number", ["1e9999999999999999999", '"1e9999999999999999999"', "-1e-99999999999999999"])
+def test_a_number_beyond_all_bounds_is_refused(number: str) -> None:
+    """An exponent that no arithmetic can hold is refused like any other bad number, in readings and in status."""
+    payload = f'{{"record":"1","measurements":[{{"metric":"body_mass","value":{number},"unit":"kg"}}]}}'.encode()
+    parsed = parse_reading_message(payload, DeviceId("scale"))
+    assert ((), 1) == (parsed.records, len(parsed.problems))
+    with pytest.raises(Refused):
+        parse_status_message(f'{{"status":"online","battery_percent":{number}}}'.encode())

@@ -16,6 +16,7 @@ import pytest
 from web_kit import CAMILLE, DEVICES, NOE, NOW, PARIS, Site, reading, serve
 
 from gateway import __version__
+from gateway.errors import StoreUnavailable
 from gateway.model import (
     Batch,
     Bound,
@@ -37,6 +38,7 @@ from gateway.model import (
     RawFrame,
     SourceKind,
 )
+from gateway.web.view import View
 
 FIVE_MIN = timedelta(minutes=5)
 HOSTILE = '"><svg onload=alert(1)><!--'
@@ -299,6 +301,32 @@ async def test_health(site: Site, client: aiohttp.ClientSession) -> None:
     """Machines learn that it runs and which release, nothing about people."""
     async with client.get(f"{site.url}/health") as answer:
         assert {"status": "ok", "version": __version__} == await answer.json()
+
+
+async def test_health_reflects_the_store(
+    site: Site, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the store cannot answer, machines hear 503 instead of a cheerful lie."""
+
+    async def silent(_view: View) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(View, "is_answering", silent)
+    status, text = await _get(client, f"{site.url}/health")
+    assert 503 == status
+    assert "disk" not in text
+
+
+async def test_guessing_is_slowed_down(tmp_path: Path, client: aiohttp.ClientSession) -> None:
+    """After five wrong codes the next try, even a right one, must wait; whoever gives no code is only asked for it."""
+    async with serve(tmp_path, access_code="1234-5678") as site:
+        for _ in range(5):
+            assert 401 == (await _get(client, site.url, Authorization=_basic("x", "0000-0000")))[0]
+        for code in ("0000-0000", "1234-5678"):
+            async with client.get(site.url, headers={"Authorization": _basic("x", code)}) as answer:
+                assert (429, "1") == (answer.status, answer.headers["Retry-After"])
+                assert "Camille" not in await answer.text()
+        assert 401 == (await _get(client, site.url))[0]
 
 
 @pytest.mark.parametrize(

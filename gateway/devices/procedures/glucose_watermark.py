@@ -13,13 +13,27 @@ from datetime import datetime
 from gateway.devices.glucose import GlucoseMeasurement
 from gateway.devices.procedures.requests import Mark
 
-__all__ = ["GLUCOSE_CHECKPOINT", "LAST_SEQUENCE", "GlucoseWatermark"]
+__all__ = ["GLUCOSE_CHECKPOINT", "LAST_SEQUENCE", "GlucoseRun", "GlucoseWatermark"]
 
 GLUCOSE_CHECKPOINT = "glucose.records"
 LAST_SEQUENCE = 0xFFFF
 _NUMBERS = 0x10000
 _HALF = 0x8000
 _FIRST_SEQUENCES = (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class GlucoseRun:
+    """An unbroken run of records out of a dump that broke off: worth a watermark if the memory begins in it.
+
+    Attributes:
+        first, last: numbers of its ends, 0..65535.
+        base_time: ISO text of the base time of `last`; None when it has none.
+    """
+
+    first: int
+    last: int
+    base_time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +44,13 @@ class GlucoseWatermark:
         epoch: life of the record counter, 0 for the first that was seen.
         sequence: that record's number, 0..65535; None: nothing is known to be complete.
         base_time: ISO text of that record's base time; None when it has none.
+        run: what an interrupted first dump has brought, while nobody knows whether the memory begins there.
     """
 
     epoch: int = 0
     sequence: int | None = None
     base_time: str | None = None
+    run: GlucoseRun | None = None
 
     @classmethod
     def of(cls, state: Mapping[str, str | int | bool | None] | None) -> GlucoseWatermark:
@@ -44,27 +60,43 @@ class GlucoseWatermark:
         if not isinstance(epoch, int) or epoch < 0:
             return cls()
         if not isinstance(sequence, int) or not 0 <= sequence <= LAST_SEQUENCE:
-            return cls(epoch)
+            return cls(epoch, run=_run(state))
         return cls(epoch, sequence, base_time if isinstance(base_time, str) else None)
 
     @property
     def mark(self) -> Mark:
         """The checkpoint that says this."""
-        return Mark(GLUCOSE_CHECKPOINT, {"epoch": self.epoch, "sequence": self.sequence, "base_time": self.base_time})
+        state: dict[str, str | int | bool | None] = {
+            "epoch": self.epoch,
+            "sequence": self.sequence,
+            "base_time": self.base_time,
+        }
+        if self.run is not None:
+            state |= {"run_first": self.run.first, "run_last": self.run.last, "run_base_time": self.run.base_time}
+        return Mark(GLUCOSE_CHECKPOINT, state)
 
     @property
     def next_epoch(self) -> GlucoseWatermark:
         """Nothing read yet of the counter's next life."""
         return GlucoseWatermark(self.epoch + 1)
 
+    def begun_by(self, oldest: GlucoseMeasurement | None) -> GlucoseWatermark:
+        """The watermark once `oldest`, the first record of the memory, is known: the run counts if it begins in it."""
+        run = self.run
+        if run is None or oldest is None or not run.first <= oldest.sequence <= run.last:
+            return GlucoseWatermark(self.epoch)
+        return GlucoseWatermark(self.epoch, run.last, run.base_time)
+
     def contradicts(self, record: GlucoseMeasurement) -> bool:
-        """Whether `record`, the newest or the one of our own number, proves that the counter has started again."""
-        if self.sequence is None or record.sequence > self.sequence:
+        """Whether `record`, said to be the one of our own number, is another: the counter has started again."""
+        if record.sequence != self.sequence:
             return False
-        if record.sequence < self.sequence:
-            return not self._is_ahead(record.sequence)
         ours, theirs = self.base_time, _text(record.base_time)
         return ours is not None and theirs is not None and ours != theirs
+
+    def is_above(self, record: GlucoseMeasurement) -> bool:
+        """Whether `record` has a lower number than ours: for a newest record, a counter that wrapped or began again."""
+        return self.sequence is not None and record.sequence < self.sequence
 
     def is_after(self, record: GlucoseMeasurement) -> bool:
         """Whether `record` has an older base time than ours: odd for a record with a higher number."""
@@ -84,27 +116,38 @@ class GlucoseWatermark:
     ) -> GlucoseWatermark:
         """The watermark when the transfer broke off: over an unbroken run of `complete` records only.
 
-        Without a watermark the run must have begun at the first number there is, and arrived in order: a meter may send
-        its records in any order, and what has not come yet must not be skipped.
+        Without a watermark the run must have arrived in order, and begin with the first number there is: a meter may
+        send its records in any order, and what has not come yet must not be skipped. Elsewhere it is kept as a `run`.
         """
         by_number = {record.sequence: record for record in arrived if (record.sequence, record.base_time) in complete}
         best = self
         if self.sequence is None:
             for place, record in enumerate(arrived):
-                in_order = record.sequence == arrived[0].sequence + place
-                if arrived[0].sequence not in _FIRST_SEQUENCES or not in_order or record.sequence not in by_number:
+                if record.sequence != arrived[0].sequence + place or record.sequence not in by_number:
                     break
-                best = best._at(record)
+                best = (
+                    best._at(record) if arrived[0].sequence in _FIRST_SEQUENCES else best._running(arrived[0], record)
+                )
             return best
         while best.sequence is not None and (best.sequence + 1) % _NUMBERS in by_number:
             best = best._at(by_number.pop((best.sequence + 1) % _NUMBERS))
         return best
 
     def _at(self, record: GlucoseMeasurement) -> GlucoseWatermark:
-        return replace(self, sequence=record.sequence, base_time=_text(record.base_time))
+        return GlucoseWatermark(self.epoch, record.sequence, _text(record.base_time))
+
+    def _running(self, first: GlucoseMeasurement, last: GlucoseMeasurement) -> GlucoseWatermark:
+        return replace(self, run=GlucoseRun(first.sequence, last.sequence, _text(last.base_time)))
 
     def _is_ahead(self, sequence: int) -> bool:
         return self.sequence is not None and 0 < (sequence - self.sequence) % _NUMBERS < _HALF
+
+
+def _run(state: Mapping[str, str | int | bool | None]) -> GlucoseRun | None:
+    first, last, base_time = state.get("run_first"), state.get("run_last"), state.get("run_base_time")
+    if not isinstance(first, int) or not isinstance(last, int) or not 0 <= first <= last <= LAST_SEQUENCE:
+        return None
+    return GlucoseRun(first, last, base_time if isinstance(base_time, str) else None)
 
 
 def _text(base_time: datetime | None) -> str | None:

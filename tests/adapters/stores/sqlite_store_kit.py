@@ -62,6 +62,10 @@ class FixedClock:
     def monotonic(self) -> float:
         return 0.0
 
+    @property
+    def is_trusted(self) -> bool:
+        return True
+
 
 def open_store(
     folder: Path, *, queue_batches: int = 2000, busy_timeout_s: float = 5.0

@@ -229,7 +229,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
             migrate(connection, path, broken)
         assert 1 == schema_version(connection)
         assert [] == connection.execute("SELECT * FROM sqlite_schema WHERE name = 'half'").fetchall()
-        assert 2 == migrate(connection, path)
+        assert len(MIGRATIONS) - 1 == migrate(connection, path)
     finally:
         connection.close()
 

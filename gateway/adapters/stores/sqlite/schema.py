@@ -210,5 +210,10 @@ CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_READINGS, _FIGURES, _DEPARTURES)
+_CORRECTIONS = """
+ALTER TABLE outbox ADD COLUMN next_effective_at INTEGER;
+ALTER TABLE outbox ADD COLUMN next_resource TEXT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_READINGS, _FIGURES, _DEPARTURES, _CORRECTIONS)
 """Entry n brings a file from `user_version` n to n + 1."""
