@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -94,7 +95,8 @@ async def run_gateway(
         await store.registry.declare(people_list, devices)
         changes = Changes()
         intake = StoreIntake(store.readings, store.registry, changes)
-        summaries = Summaries(store.readings, clock, people)
+        everybody = {person.person_id: person for person in await store.registry.people()}
+        summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
         sources = _sources(settings, clock, backends)
         routes = []
         for destination in settings.destinations:
@@ -134,6 +136,8 @@ async def run_gateway(
             keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
             for source in sources:
                 keep(f"source.{source.name}", _collecting(source, intake))
+            gc.collect()
+            gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
                 started(Running(url, store.readings, store.registry, summaries, changes))
@@ -207,7 +211,7 @@ async def _serve(stack: AsyncExitStack, view: View, changes: Changes, settings: 
     code_file = settings.web.access_code_file
     door = Door(read_secret(code_file), clock) if code_file is not None else None
     application = create_app(view, changes, settings.web, language=settings.gateway.language, door=door)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

@@ -116,7 +116,7 @@ def _fortnights(
     zone: ZoneInfo,
     person: str | None,
 ) -> Iterator[DepartureDraft]:
-    """Closed fortnights counted from the first full day; a day begun is not a full day."""
+    """Closed fortnights, counted from the first day with a reading; a day that is not over closes none."""
     by_day: dict[date, list[Reading]] = {}
     for reading in readings:
         by_day.setdefault(reading.local_day, []).append(reading)

@@ -75,7 +75,7 @@ def _lines(person: Person, day: GlucosePeriod, fortnight: GlucosePeriod, weight:
         mean = f"{text.glucose(period.mean_mg_dl, unit)} {unit.value}" if period.mean_mg_dl is not None else "-"
         lines += [
             f"  glucose, {title}: {period.count} readings, {period.days_of_wear} of {period.days} days, "
-            f"sensor active {text.percent(period.sensor_active_percent)}",
+            f"sensor active {text.percent(period.sensor_active_percent, is_floored=True)}",
             f"    mean {mean}, CV {text.percent(period.cv_percent)}, GMI {text.percent(period.gmi_percent)}"
             + ("" if period.is_sufficient or period.days < 14 else " (not enough data)"),
             f"    very low {text.percent(period.very_low_percent)}, low {text.percent(period.low_percent)}, in range "

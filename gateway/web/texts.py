@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from gateway.model import DepartureState, DeviceKind, Meal, Unit, convert
@@ -174,14 +174,20 @@ class Texts:
         is_zero = not text.strip("0,.")
         return text if is_zero else ("+" if value > 0 else "−") + text
 
-    def percent(self, value: Decimal | None) -> str:
-        """Whole percents, one decimal below 10, "<0.1" for a trace; an en dash when unknown."""
+    def percent(self, value: Decimal | None, *, is_floored: bool = False) -> str:
+        """Whole percents, one decimal below 10, "<0.1" for a trace; an en dash when unknown.
+
+        `is_floored`: never rounded up, for a figure that is read against a minimum (69.97 is not 70).
+        """
         if value is None:
             return "–"
         space = "\u202f" if self.language == "fr" else "\u00a0"
-        if 0 < value < Decimal("0.05"):
+        if 0 < value < Decimal("0.1"):
             return f"<{self.number(Decimal('0.1'), 1)}{space}%"
-        return f"{self.number(value, 1 if 0 < value < 10 else 0)}{space}%"
+        rounding = ROUND_FLOOR if is_floored else ROUND_HALF_EVEN
+        tenths = value.quantize(Decimal("0.1"), rounding=rounding)
+        shown = tenths if 0 < tenths < 10 else value.quantize(Decimal(1), rounding=rounding)
+        return f"{self.number(shown, 1 if 0 < tenths < 10 else 0)}{space}%"
 
     def glucose(self, mg_dl: Decimal, unit: Unit) -> str:
         """A glucose value in the person's unit: mg/dL whole, mmol/L one decimal, g/L two."""

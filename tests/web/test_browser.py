@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +24,6 @@ def _chromium() -> str:
         words = "no chromium on this machine: install the package chromium to test the page in a real browser"
         if os.environ.get("CI") == "true":
             pytest.fail(words)
-        warnings.warn(pytest.PytestWarning(words), stacklevel=2)
         pytest.skip(words)
     return found
 

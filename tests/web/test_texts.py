@@ -52,9 +52,10 @@ def test_signed_numbers(value: str, french: str, english: str) -> None:
         (None, "–"),
         ("0", "0 %"),
         ("0.01", "<0,1 %"),
-        ("0.05", "0,0 %"),
-        ("0.06", "0,1 %"),
+        ("0.05", "<0,1 %"),
+        ("0.1", "0,1 %"),
         ("9.94", "9,9 %"),
+        ("9.97", "10 %"),
         ("10", "10 %"),
         ("69.4", "69 %"),
         ("100", "100 %"),
@@ -65,6 +66,13 @@ def test_percents(value: str | None, french: str) -> None:
     shown = FR.percent(None if value is None else Decimal(value))
     assert french == shown.replace("\u202f", " ")
     assert french.replace(",", ".") == EN.percent(None if value is None else Decimal(value)).replace("\u00a0", " ")
+
+
+def test_a_figure_read_against_a_minimum_is_not_rounded_up() -> None:
+    """69.97 % of sensor time is not 70 %."""
+    assert ["70 %", "69 %"] == [
+        EN.percent(Decimal("69.97"), is_floored=floored).replace("\u00a0", " ") for floored in (False, True)
+    ]
 
 
 @pytest.mark.parametrize(
