@@ -49,6 +49,7 @@ conformance: $(VENV)/.dev  ## checks against the published FHIR profiles; needs 
 bench: $(VENV)/.dev  ## measure again; writes benchmarks/results
 	$(BIN)/python benchmarks/decode_rate.py
 	$(BIN)/python benchmarks/store_layout.py
+	$(BIN)/python benchmarks/store_commit.py
 	$(BIN)/python benchmarks/mqtt_throughput.py
 
 kill: $(VENV)/.dev  ## 100 x kill -9 during intake: acknowledged = stored, nothing twice
