@@ -345,7 +345,7 @@ class HealthSpace(Protocol):
         is sent and ConsentWithdrawn is raised.
 
         Raises:
-            StoreUnavailable: `still_allowed` could not tell; nothing was sent since.
+            StoreUnavailable: `still_allowed` could not tell; nothing was applied.
             RateLimited, TransientError: certainly not applied, try later.
             Rejected: certainly not applied, never try again.
             OutcomeUnknown: may have been applied.

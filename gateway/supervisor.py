@@ -1,14 +1,18 @@
-"""Keeps a worker running: the one place where an unexpected error is caught, logged, counted and survived."""
+"""Keeps workers running: the one place where an unexpected error is caught, logged and survived."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
-__all__ = ["supervise"]
+__all__ = ["contain", "supervise"]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
@@ -34,3 +38,25 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
             pause_s = _FIRST_PAUSE_S
         await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+async def contain(
+    name: str,
+    work: Callable[[], Awaitable[T]],
+    *,
+    otherwise: Callable[[Exception], T],
+    passing: type[Exception] | tuple[type[Exception], ...] = (),
+) -> T:
+    """The result of `work`; when it fails unexpectedly, what `otherwise` makes of the error, so that one item that no
+    code foresaw does not stop the items after it.
+
+    Errors of `passing` and cancellation come out. The message of the error is not logged: nobody knows what it quotes.
+    """
+    try:
+        return await work()
+    except passing:
+        raise
+    except Exception as error:  # noqa: BLE001 - an item's unexpected error ends here, at the item
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        _log.error("worker.item_failed", worker=name, cause=type(error).__name__, where=f"{frame.name}:{frame.lineno}")
+        return otherwise(error)

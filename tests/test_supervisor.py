@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import supervisor
-from gateway.supervisor import supervise
+from gateway.supervisor import contain, supervise
 
 
 class _Loop:
@@ -116,3 +116,27 @@ async def test_cancellation_ends_it() -> None:
         await asyncio.wait([supervised])
         assert (True, False) == (supervised.cancelled(), sound.done())
         other_done.set()
+
+
+async def test_an_item_that_fails_unexpectedly_is_contained() -> None:
+    """An unforeseen error becomes an answer and a log line without its message; what may pass, and cancellation, do."""
+
+    async def fails(error: BaseException) -> str:
+        raise error
+
+    async def works() -> str:
+        return "well"
+
+    def otherwise(error: Exception) -> str:
+        return type(error).__name__
+
+    assert await contain("lane", works, otherwise=otherwise) == "well"
+    with capture_logs() as logs:
+        assert await contain("lane", lambda: fails(KeyError("7.1 mmol/L")), otherwise=otherwise) == "KeyError"
+    (line,) = logs
+    assert ("worker.item_failed", "lane", "KeyError") == (line["event"], line["worker"], line["cause"])
+    assert "mmol" not in str(line)
+    with pytest.raises(ValueError, match="passes"):
+        await contain("lane", lambda: fails(ValueError("passes")), otherwise=otherwise, passing=ValueError)
+    with pytest.raises(asyncio.CancelledError):
+        await contain("lane", lambda: fails(asyncio.CancelledError()), otherwise=otherwise)

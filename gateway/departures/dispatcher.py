@@ -1,9 +1,10 @@
-"""Sends what the outbox holds: one lane per destination, woken by new rows and by a timer."""
+"""Sends what the outbox holds: one lane per destination, woken by new rows, by the next row due and by a timer."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from gateway.departures.lane import Lane, Route
 from gateway.departures.policy import DispatchPolicy
 from gateway.errors import StoreUnavailable
 from gateway.ports import Clock, Registry
+from gateway.supervisor import supervise
 
 __all__ = ["Dispatcher", "Route"]
 
@@ -20,7 +22,7 @@ _log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Runs every destination's lane; a destination that fails stops no other.
+    """Runs every destination's lane under a supervisor of its own; a destination that fails stops no other.
 
     Nothing that fails transiently is ever dropped; what may have been applied is read back before it is repeated. A
     stop in the middle of a sending leaves a lease that runs out, which makes the row unknown.
@@ -56,7 +58,8 @@ class Dispatcher:
         """Send for ever; returns at once without destinations."""
         async with asyncio.TaskGroup() as tasks:
             for name, (lane, event) in zip(self._names, self._lanes, strict=True):
-                tasks.create_task(self._serve(name, lane, event), name=f"departures.{name}")
+                worker = f"departures.{name}"
+                tasks.create_task(supervise(worker, functools.partial(self._serve, name, lane, event)), name=worker)
 
     async def drain(self) -> int:
         """Handle every row that is due now, lane after lane; returns how many. Raises StoreUnavailable."""
@@ -69,8 +72,10 @@ class Dispatcher:
         store_is_down = False
         while True:
             event.clear()
+            pause_s = self._policy.poll_s
             try:
                 await lane.drain()
+                pause_s = await lane.idle_s()
             except StoreUnavailable:
                 if not store_is_down:
                     _log.error("departures.store_lost", destination=name)
@@ -80,5 +85,5 @@ class Dispatcher:
                     _log.info("departures.store_found", destination=name)
                 store_is_down = False
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._policy.poll_s):
+                async with asyncio.timeout(pause_s):
                     await event.wait()

@@ -15,7 +15,7 @@ import structlog
 
 from gateway.departures.periods import PERIOD_DAYS, due_last_day, first_day_of, local_midnight
 from gateway.errors import PermanentError, StoreUnavailable
-from gateway.fhir.mes import MesContext, drafts_for, summary_drafts
+from gateway.fhir.mes import MesContext, drafts_for, identities_of, summary_drafts
 from gateway.model import (
     Consent,
     ConsentState,
@@ -38,7 +38,11 @@ __all__ = ["Planner", "PlannerPolicy", "PlanningDestination", "planning_destinat
 _log = structlog.get_logger()
 _SUMMARY_KINDS = frozenset({"glucose_mean_14d", "gmi_14d"})
 _LEAVING_SINGLY = frozenset({Metric.BODY_MASS, Metric.GLUCOSE_CAPILLARY})
-_HISTORY_ROWS = 5000
+
+_UNMAPPABLE = (PermanentError, ValueError, ArithmeticError, LookupError)
+"""What a mapping may raise for one reading; pydantic's ValidationError is a ValueError."""
+
+_ConsentKey = tuple[PersonId, DataType, DestinationId]
 
 PeriodOf = Callable[[PersonId, date, int], Awaitable[GlucosePeriod | None]]
 """(person, last local day, number of days) -> figures of that period, None when there are none."""
@@ -60,11 +64,14 @@ class PlannerPolicy:
         poll_s: how often readings and periods are looked at without being woken.
         chunk: readings decided in one transaction.
         late_readings: how long after local midnight a day still counts as open, for readings that arrive late.
+        settle: how long a reading waits before its first sending, so that a correction or context that follows at once
+            takes its place: what was sent cannot be taken back.
     """
 
     poll_s: float = 60.0
     chunk: int = 500
     late_readings: timedelta = timedelta(hours=3)
+    settle: timedelta = timedelta(seconds=5)
 
 
 def planning_destination(settings: DestinationSettings) -> PlanningDestination:
@@ -83,8 +90,27 @@ def planning_destination(settings: DestinationSettings) -> PlanningDestination:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Consents:
+    """What consents say at one moment.
+
+    Attributes:
+        active: those that let something leave.
+        coming: those given later than now: the clock went back behind them, so nobody can decide yet.
+    """
+
+    active: Mapping[_ConsentKey, Consent]
+    coming: Mapping[_ConsentKey, Consent]
+
+
 class Planner:
-    """Turns undecided readings and closed periods into outbox rows."""
+    """Turns undecided readings and closed periods into outbox rows.
+
+    While the clock is not trusted nothing is planned: readings stay undecided.
+
+    Attributes:
+        skipped: readings that could not be mapped, since the start; they are decided: they stay at home.
+    """
 
     def __init__(
         self,
@@ -106,8 +132,9 @@ class Planner:
         self._on_planned = on_planned
         self._policy = policy or PlannerPolicy()
         self._woken = asyncio.Event()
-        self._backlogs: dict[tuple[PersonId, DataType, DestinationId], Consent] = {}
+        self._backlogs: dict[_ConsentKey, Consent] = {}
         self._previous: dict[tuple[PersonId, DestinationId], date | None] = {}
+        self.skipped = 0
 
     def wake(self) -> None:
         """There may be new readings: look now. To be called from the event loop."""
@@ -135,32 +162,51 @@ class Planner:
                     await self._woken.wait()
 
     async def plan_readings(self) -> int:
-        """Decide every undecided reading, once; returns how many rows are new. Raises StoreUnavailable."""
-        total = 0
-        while waiting := await self._registry.unplanned(limit=self._policy.chunk):
-            now = self._clock.now()
-            consents = await self._active_consents(now)
-            devices = {device.device_id: device for device in await self._registry.devices()}
-            drafts = [
-                draft
-                for stored in waiting
-                for draft in self._reading_drafts(stored, devices)
-                if _covers(consents, draft, draft.effective_at)
-            ]
-            added = await self._registry.plan(drafts, [stored.row_id for stored in waiting], now)
-            self._announce(added)
-            total += added
+        """Decide every undecided reading, once; returns how many rows are new. Raises StoreUnavailable.
+
+        A reading that was corrected is decided again: what waits takes the new content, or is called back.
+        """
+        total, after = 0, 0
+        while self._clock.is_trusted:
+            waiting = await self._registry.unplanned(limit=self._policy.chunk, after=after)
+            if not waiting:
+                break
+            after = waiting[-1].row_id
+            total += await self._decide(waiting)
             if len(waiting) < self._policy.chunk:
                 break
         return total
+
+    async def _decide(self, waiting: Sequence[StoredReading]) -> int:
+        now = self._clock.now()
+        consents = await self._consents(now)
+        devices = {device.device_id: device for device in await self._registry.devices()}
+        drafts: list[DepartureDraft] = []
+        decided: list[int] = []
+        for stored in waiting:
+            possible = self._reading_drafts(stored, devices)
+            drafts += [draft for draft in possible if _covers(consents.active, draft)]
+            if not any(_covers(consents.coming, draft) for draft in possible):
+                decided.append(stored.row_id)
+        added = await self._registry.plan(
+            drafts,
+            decided,
+            now,
+            retracted=[identity for stored in waiting for identity in identities_of(stored)],
+            not_before=now + self._policy.settle,
+        )
+        self._announce(added)
+        return added
 
     async def plan_backlog(self) -> int:
         """Plan readings that were decided before a consent was granted and that it covers; returns how many are new.
 
         Each consent that reaches back beyond its own grant is looked at once per process. Raises StoreUnavailable.
         """
+        if not self._clock.is_trusted:
+            return 0
         now = self._clock.now()
-        consents = await self._active_consents(now)
+        consents = (await self._consents(now)).active
         total = 0
         for key, consent in consents.items():
             if consent.covers_from >= consent.granted_at or self._backlogs.get(key) == consent:
@@ -176,10 +222,12 @@ class Planner:
                 draft
                 for stored in past
                 for draft in self._reading_drafts(stored, devices)
-                if draft.destination_id == consent.destination_id and _covers(consents, draft, draft.effective_at)
+                if draft.destination_id == consent.destination_id and _covers(consents, draft)
             ]
             for start in range(0, len(drafts), self._policy.chunk):
-                added = await self._registry.plan(drafts[start : start + self._policy.chunk], (), now)
+                added = await self._registry.plan(
+                    drafts[start : start + self._policy.chunk], (), now, not_before=now + self._policy.settle
+                )
                 self._announce(added)
                 total += added
             self._backlogs[key] = consent
@@ -191,8 +239,10 @@ class Planner:
         A period leaves only as a whole: sufficient data, and every day of it inside the consent. Raises
         StoreUnavailable.
         """
+        if not self._clock.is_trusted:
+            return 0
         now = self._clock.now()
-        consents = await self._active_consents(now)
+        consents = (await self._consents(now)).active
         people = {person.person_id: person for person in await self._registry.people()}
         total = 0
         for destination in self._destinations:
@@ -209,12 +259,17 @@ class Planner:
                     total += added
         return total
 
-    async def _active_consents(self, now: datetime) -> dict[tuple[PersonId, DataType, DestinationId], Consent]:
-        return {
-            (consent.person_id, consent.data_type, consent.destination_id): consent
-            for consent in await self._registry.consents()
-            if consent.state_at(now) is ConsentState.ACTIVE
-        }
+    async def _consents(self, now: datetime) -> _Consents:
+        active: dict[_ConsentKey, Consent] = {}
+        coming: dict[_ConsentKey, Consent] = {}
+        for consent in await self._registry.consents():
+            key = (consent.person_id, consent.data_type, consent.destination_id)
+            match consent.state_at(now):
+                case ConsentState.ACTIVE:
+                    active[key] = consent
+                case ConsentState.NOT_YET:
+                    coming[key] = consent
+        return _Consents(active, coming)
 
     def _reading_drafts(self, stored: StoredReading, devices: Mapping[DeviceId, Device]) -> list[DepartureDraft]:
         device = devices.get(stored.reading.device_id)
@@ -227,8 +282,15 @@ class Planner:
                 continue
             try:
                 drafts += drafts_for(stored, device, context, destination.destination_id)
-            except PermanentError as error:
-                _log.warning("planner.reading_skipped", row_id=stored.row_id, cause=type(error).__name__)
+            except _UNMAPPABLE as error:
+                self.skipped += 1
+                _log.warning(
+                    "planner.reading_skipped",
+                    row_id=stored.row_id,
+                    destination=destination.destination_id,
+                    cause=type(error).__name__,
+                    skipped=self.skipped,
+                )
         return drafts
 
     async def _period_drafts(
@@ -244,19 +306,20 @@ class Planner:
             return []
         period_end = local_midnight(last_day + timedelta(days=1), person.time_zone)
         device = await self._sensor_of(person, period_end)
-        drafts = summary_drafts(period, device, context, destination_id, period_end.astimezone(person.time_zone))
+        try:
+            drafts = summary_drafts(period, device, context, destination_id, period_end.astimezone(person.time_zone))
+        except _UNMAPPABLE as error:
+            self._previous[(person.person_id, destination_id)] = last_day
+            _log.warning("planner.period_skipped", destination=destination_id, cause=type(error).__name__)
+            return []
         return [draft for draft in drafts if draft.effective_at >= consent.covers_from]
 
     async def _previous_last_day(self, person: Person, destination_id: DestinationId) -> date | None:
         """Last day of the newest period in the outbox, whatever became of it; read once, then kept up to date."""
         key = (person.person_id, destination_id)
         if key not in self._previous:
-            ends = [
-                row.draft.effective_at
-                for row in await self._registry.departures(person_id=person.person_id, limit=_HISTORY_ROWS)
-                if row.draft.destination_id == destination_id and row.draft.kind in _SUMMARY_KINDS
-            ]
-            newest = max(ends).astimezone(person.time_zone).date() - timedelta(days=1) if ends else None
+            end = await self._registry.latest_effective(person.person_id, destination_id, _SUMMARY_KINDS)
+            newest = end.astimezone(person.time_zone).date() - timedelta(days=1) if end is not None else None
             self._previous[key] = newest
         return self._previous[key]
 
@@ -280,8 +343,6 @@ class Planner:
                 self._on_planned()
 
 
-def _covers(
-    consents: Mapping[tuple[PersonId, DataType, DestinationId], Consent], draft: DepartureDraft, instant: datetime
-) -> bool:
+def _covers(consents: Mapping[_ConsentKey, Consent], draft: DepartureDraft) -> bool:
     consent = consents.get((draft.person_id, draft.data_type, draft.destination_id))
-    return consent is not None and instant >= consent.covers_from
+    return consent is not None and draft.effective_at >= consent.covers_from

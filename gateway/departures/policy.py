@@ -16,9 +16,11 @@ class DispatchPolicy:
         base_s: delay after the first transient failure; it doubles with each further one.
         ceiling_s: longest delay, also for what a space asks for in `Retry-After`.
         settle_s: delay between a lost answer and reading back, so that a slow space has finished.
-        park_s: how long an account that needs a person is left alone.
-        poll_s: how often due rows are looked for without being woken.
-        pause_after: transient failures in a row after which the whole destination is left alone for a while.
+        park_s: how long an account that needs a person is left alone by this process; also how long a row that nobody
+            can read back, or that failed for an unforeseen reason, waits.
+        poll_s: how often due rows are looked for at least.
+        pause_after: failures in a row (transient, or the answer lost) after which the whole destination is left alone
+            for a while.
     """
 
     base_s: float = 5.0

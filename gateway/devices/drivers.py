@@ -73,12 +73,14 @@ class Opening:
         state: the driver's last durable checkpoint, or None.
         scale_user: the owner's slot on a scale, or None.
         may_set_clock: whether the device's clock may be set to `local_now`.
+        clock_is_trusted: whether `local_now` can be right; where not, no device is told it.
     """
 
     local_now: datetime
     state: Mapping[str, str | int | bool | None] | None = None
     scale_user: ScaleUser | None = None
     may_set_clock: bool = False
+    clock_is_trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +166,12 @@ def _open_meter(opening: Opening) -> Procedure:
 
 
 def _open_cgm(opening: Opening) -> Procedure:
-    return CgmSession(opening.local_now, opening.state)
+    return CgmSession(opening.local_now, opening.state, clock_is_trusted=opening.clock_is_trusted)
 
 
 def _open_scale(opening: Opening) -> Procedure:
-    wall = opening.local_now.replace(tzinfo=None) if opening.may_set_clock else None
+    may_set_clock = opening.may_set_clock and opening.clock_is_trusted
+    wall = opening.local_now.replace(tzinfo=None) if may_set_clock else None
     return ScaleSession(opening.scale_user, set_clock_to=wall)
 
 

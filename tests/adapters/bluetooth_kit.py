@@ -25,7 +25,7 @@ from gateway.model import (
     Reading,
     ReadingKey,
 )
-from gateway.ports import DeviceSighting
+from gateway.ports import Clock, DeviceSighting
 from gateway.sandbox.radio import VirtualAir
 from gateway.settings import BluetoothSettings
 
@@ -114,6 +114,7 @@ def make_source(
     retry_s: float = 0.05,
     revisit_s: float = 0.05,
     procedure_timeout_s: float = 5.0,
+    clock: Clock | None = None,
 ) -> BluetoothSource:
     settings = BluetoothSettings(
         enabled=True,
@@ -127,7 +128,7 @@ def make_source(
         settings,
         devices,
         zone_of=lambda _device_id: PARIS,
-        clock=FrozenClock(),
+        clock=clock or FrozenClock(),
         scale_users=scale_users or {},
         may_set_clocks=may_set_clocks,
         scanner_backend=air.scanner_backend,

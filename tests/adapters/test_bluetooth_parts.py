@@ -28,7 +28,7 @@ from gateway.devices.procedures import (
     WeightSample,
 )
 from gateway.devices.weight_scale import parse_weight_measurement
-from gateway.model import Batch, DeviceId, DeviceKind, Metric, QuarantineReason, TimeQuality
+from gateway.model import Absent, Batch, DeviceId, DeviceKind, Metric, QuarantineReason, TimeQuality
 from gateway.settings import BluetoothSettings
 
 WEIGHT = bytes.fromhex("00aa37")
@@ -78,14 +78,14 @@ def test_two_people_without_time_stamp_are_two() -> None:
 
 
 def test_ketone_record_is_set_aside_as_unsupported() -> None:
-    """A dual meter's ketone result is never a glucose reading; its octets are kept."""
+    """A dual meter's ketone result is never a glucose result; its octets are kept."""
     record = GlucoseRecord(
         parse_glucose_measurement(GLUCOSE),
         parse_glucose_measurement_context(KETONE),
         (Frame("2a18", GLUCOSE), Frame("2a34", KETONE)),
     )
     batch = material().batch(Keep((record,)), NOW)
-    assert () == batch.readings
+    assert [(None, Absent.UNTRUSTWORTHY)] == [(reading.value, reading.absent) for reading in batch.readings]
     assert [QuarantineReason.UNSUPPORTED] == [entry.reason for entry in batch.quarantined]
     assert [GLUCOSE, KETONE] == [frame.payload for frame in batch.frames]
 
@@ -99,6 +99,17 @@ def test_everything_of_a_keep_is_in_the_batch() -> None:
     assert [QuarantineReason.MALFORMED] == [entry.reason for entry in batch.quarantined]
     assert [("m", {"n": 1})] == [(checkpoint.name, checkpoint.state) for checkpoint in batch.checkpoints]
     assert Batch() == material().batch(Keep(), NOW)
+
+
+async def test_mailbox_that_has_overflowed_takes_nothing_more() -> None:
+    """What comes after a hole would hide it: a procedure could step over what was dropped."""
+    box = Mailbox(1)
+    box.put("2aa7", b"\0")
+    box.put("2aa7", b"\1")
+    assert [("2aa7", b"\0")] == await box.take(None)
+    box.put("2aa7", b"\2")
+    assert [] == await box.take(0)
+    assert box.has_overflowed
 
 
 async def test_mailbox_is_bounded_and_gives_out_what_came_before_the_end() -> None:

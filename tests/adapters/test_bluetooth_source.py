@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 from bleak.exc import BleakError
-from bluetooth_kit import NOW, PARIS, MemoryIntake, make_device, make_source, running, until_state
+from bluetooth_kit import NOW, PARIS, FrozenClock, MemoryIntake, make_device, make_source, running, until_state
+from bumble.core import UUID
+from bumble.device import Connection
+from bumble.gatt import Characteristic, Service
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.devices.procedures import ScaleUser
@@ -239,6 +242,30 @@ async def test_passkey_meter_is_paired_when_it_refuses(air: VirtualAir) -> None:
     assert meter.is_bonded
 
 
+class ShyMeter(VirtualMeter):
+    """Hangs up in the middle of Device Information unless the link is encrypted."""
+
+    def _battery(self) -> Service:
+        async def read(connection: Connection) -> bytes:
+            if not connection.is_encrypted:
+                self.leave_soon()
+                await self.wait_disconnected()
+            return bytes((90,))
+
+        level = self.characteristic(0x2A19, Characteristic.Properties.READ, read=cast("Any", read), is_public=True)
+        return Service(UUID.from_16_bits(0x180F), [level])
+
+
+async def test_meter_that_hangs_up_during_device_information_is_paired_next_time(air: VirtualAir) -> None:
+    """Some meters throw out who is not bonded before anything can be refused: pair first at the next contact."""
+    meter = ShyMeter(air, METER, "meter", "S-1", records(1, 2), clock=wall, secure=False)
+    await meter.start()
+    intake = MemoryIntake()
+    async with running(meter_source(air), intake):
+        await intake.until(lambda: len(intake.readings) == 2)
+    assert (True, 2) == (meter.is_bonded, meter.connections)
+
+
 async def test_wrong_passkey_needs_a_person(air: VirtualAir) -> None:
     """Pairing that fails ends in its own state, without a storm of attempts."""
     air.passkeys[METER] = 111111
@@ -302,6 +329,48 @@ async def test_sensor_without_time_is_told_it_once(air: VirtualAir) -> None:
     assert 1 == sum(1 for char, _ in cgm.log if char == "2aaa")
 
 
+async def test_untrusted_clock_is_kept_to_ourselves(air: VirtualAir) -> None:
+    """While our clock cannot be right, a sensor that asks for the time is left for later, without a word."""
+    cgm = VirtualCgm(
+        air, CGM, "sensor", "S-2", [CgmSample(5, Decimal(100))], session_start=None, zone=PARIS, secure=False
+    )
+    await cgm.start()
+    intake = MemoryIntake()
+    source = make_source(air, make_device(CGM, DeviceKind.CGM), clock=FrozenClock(is_trusted=False))
+    async with running(source, intake):
+        await until_state(source, LinkState.FAILED)
+        await cgm.wait_disconnected()
+    assert "retry_later" == source.states()[0].detail
+    assert [] == [char for char, _ in cgm.log if char == "2aaa"]
+    assert {} == intake.readings
+
+
+async def test_link_that_died_unnoticed_is_noticed(air: VirtualAir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sensor that says nothing for long is looked after: a link that is gone without a word is given up."""
+    monkeypatch.setattr("gateway.adapters.sources.bluetooth.session._LONG_S", 0.05)
+    working = air.client_backend
+
+    class Deaf(working):  # type: ignore[misc, valid-type]
+        died = False
+
+        @property
+        def is_connected(self) -> bool:
+            return not Deaf.died and super().is_connected
+
+    air.client_backend = Deaf
+    start = datetime(2025, 6, 1, 10, 0, tzinfo=UTC)
+    cgm = VirtualCgm(
+        air, CGM, "sensor", "S-2", [CgmSample(5, Decimal(100))], session_start=start, zone=PARIS, secure=False
+    )
+    await cgm.start()
+    intake, source = MemoryIntake(), make_source(air, make_device(CGM, DeviceKind.CGM), retry_s=60)
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 1)
+        assert LinkState.READING == source.states()[0].state
+        Deaf.died = True
+        await until_state(source, LinkState.ASLEEP)
+
+
 # --- scale ----------------------------------------------------------------------------------------------------------
 
 
@@ -351,6 +420,26 @@ async def test_clock_of_a_scale_is_left_alone_by_default(air: VirtualAir) -> Non
         await intake.until(lambda: len(intake.readings) == 3)
         await scale.wait_disconnected()
     assert [] == scale.log
+
+
+async def test_untrusted_clock_is_never_given_to_a_scale(air: VirtualAir) -> None:
+    """Even with permission to set clocks, a wrong time is not spread, nor measured against."""
+    scale = await make_scale(air, {1: 4711})
+    await scale.start()
+    await scale.weigh(weigh_in())
+    intake = MemoryIntake()
+    source = make_source(
+        air,
+        make_device(SCALE, DeviceKind.SCALE),
+        scale_users={DEVICE: ScaleUser(1, 4711)},
+        may_set_clocks=True,
+        clock=FrozenClock(is_trusted=False),
+    )
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 3)
+        await scale.wait_disconnected()
+    assert ["2a9f"] == [char for char, _ in scale.log]
+    assert {TimeQuality.DEVICE} == {reading.time_quality for reading in intake.readings.values()}
 
 
 async def test_wrong_consent_code_is_sent_once(air: VirtualAir) -> None:

@@ -14,9 +14,8 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from gateway.adapters.spaces.http import Answer, same_origin
+from gateway.adapters.spaces.http import same_origin
 from gateway.adapters.spaces.mes import MesAccount, MesSpace, accounts_of
-from gateway.adapters.spaces.verdicts import accepted_id, refusal, retry_after_s
 from gateway.clock import SystemClock
 from gateway.errors import (
     AccountMismatch,
@@ -117,6 +116,11 @@ async def serving(handler: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+async def allowed() -> bool:
+    """Permission to send."""
+    return True
+
+
 def stored(running: RunningSpace) -> int:
     """How many measures the space holds."""
     return len(running.space.store.observations)
@@ -125,7 +129,7 @@ def stored(running: RunningSpace) -> int:
 async def test_delivered_measure_is_found_again() -> None:
     """What was delivered bears the name that reading back gives, and another value is not taken for it."""
     async with connected() as (running, client):
-        remote_id = await client.deliver(departure())
+        remote_id = await client.deliver(departure(), still_allowed=allowed)
         assert running.space.store.observations[0].id == remote_id
         assert remote_id == await client.find(departure())
         assert await client.find(departure("71.36")) is None
@@ -153,7 +157,7 @@ async def test_every_failure_says_what_to_do(fault: Fault, error: type[GatewayEr
     async with connected() as (running, client):
         running.space.faults.arm(fault)
         with pytest.raises(GatewayError) as caught:
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
         assert error is type(caught.value)
         assert not stored(running) or error is OutcomeUnknown
 
@@ -164,10 +168,10 @@ async def test_lost_answer_is_stored_once(fault: Fault) -> None:
     async with connected() as (running, client):
         running.space.faults.arm(fault)
         with pytest.raises(OutcomeUnknown):
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
         found = await client.find(departure())
         if found is None:
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
         assert (fault.is_applied, 1) == (found is not None, stored(running))
 
 
@@ -176,20 +180,89 @@ async def test_silence_ends_in_time() -> None:
     async with connected(timeout_s=0.3) as (running, client):
         running.space.faults.arm(Fault.HANG)
         with pytest.raises(OutcomeUnknown):
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
 
 
 async def test_refused_token_is_replaced_once() -> None:
     """A 401 in the middle is cured by a new token; a second one stops the account."""
     async with connected() as (running, client):
-        await client.deliver(departure())
+        await client.deliver(departure(), still_allowed=allowed)
         running.space.expire_tokens()
-        await client.deliver(departure(record="2"))
+        await client.deliver(departure(record="2"), still_allowed=allowed)
         assert stored(running) == 2
         running.space.faults.arm(Fault.UNAUTHORIZED, 2)
         with pytest.raises(ReauthNeeded):
-            await client.deliver(departure(record="3"))
+            await client.deliver(departure(record="3"), still_allowed=allowed)
         assert stored(running) == 2
+
+
+async def test_permission_is_asked_before_every_request() -> None:
+    """H1: consent is asked for with the token in hand, and again before a resend; without it nothing is sent."""
+    asked = 0
+
+    async def once() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 1
+
+    async def never() -> bool:
+        return False
+
+    async with connected() as (running, client):
+        with pytest.raises(ConsentWithdrawn):
+            await client.deliver(departure(), still_allowed=never)
+        running.space.faults.arm(Fault.UNAUTHORIZED)
+        with pytest.raises(ConsentWithdrawn):
+            await client.deliver(departure(), still_allowed=once)
+        assert (2, 0, []) == (asked, stored(running), running.space.faults.pending())
+
+
+async def test_permission_is_asked_after_the_token() -> None:
+    """H1: a withdrawal while the token is fetched still counts."""
+    order: list[str] = []
+
+    async def token(request: web.Request) -> web.Response:
+        order.append("token")
+        return web.json_response({"access_token": "t", "token_type": "Bearer"})
+
+    async def transaction(request: web.Request) -> web.Response:
+        order.append("post")
+        return web.Response(status=503)
+
+    async def asked() -> bool:
+        order.append("asked")
+        return True
+
+    app = web.Application()
+    app.router.add_post("/token", token)
+    app.router.add_post("/fhir", transaction)
+    async with serving(app) as url:
+        client = client_of(url)
+        with pytest.raises(TransientError):
+            await client.deliver(departure(), still_allowed=asked)
+        await client.close()
+    assert ["token", "asked", "post"] == order
+
+
+@pytest.mark.parametrize("link", ["http://[", "https://[::1/fhir", "//[x]/", "http://h:99999999/"])
+async def test_next_link_that_is_no_address(link: str) -> None:
+    """A hostile `next` link is a failed search, not a crash."""
+
+    async def token(request: web.Request) -> web.Response:
+        return web.json_response({"access_token": "t", "token_type": "Bearer"})
+
+    async def page(request: web.Request) -> web.Response:
+        links = [{"relation": "next", "url": link}]
+        return web.json_response({"resourceType": "Bundle", "type": "searchset", "link": links})
+
+    app = web.Application()
+    app.router.add_post("/token", token)
+    app.router.add_get("/fhir/Observation", page)
+    async with serving(app) as url:
+        client = client_of(url)
+        with pytest.raises(TransientError):
+            await client.find(departure())
+        await client.close()
 
 
 async def test_token_is_kept_until_it_runs_out() -> None:
@@ -197,12 +270,14 @@ async def test_token_is_kept_until_it_runs_out() -> None:
     async with connected() as (running, client):
         running.space.faults.arm(Fault.UNAVAILABLE, target="token")
         with pytest.raises(TransientError):
-            await client.deliver(departure())
-        await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
+        await client.deliver(departure(), still_allowed=allowed)
         running.space.faults.arm(Fault.UNAVAILABLE, target="token")
         async with asyncio.TaskGroup() as tasks:
             for record in range(5):
-                tasks.create_task(client.deliver(departure(record=str(record))), name=f"deliver.{record}")
+                tasks.create_task(
+                    client.deliver(departure(record=str(record)), still_allowed=allowed), name=f"deliver.{record}"
+                )
         assert stored(running) == 6
 
 
@@ -215,7 +290,7 @@ async def test_token_endpoint_failures_send_nothing(fault: Fault, error: type[Ga
     async with connected() as (running, client):
         running.space.faults.arm(fault, target="token", retry_after="5")
         with pytest.raises(GatewayError) as caught:
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
         assert error is type(caught.value)
         assert stored(running) == 0
 
@@ -225,9 +300,9 @@ async def test_closed_account_needs_a_person() -> None:
     async with connected() as (running, client):
         running.space.change(replace(CONFIG.accounts[0], is_paired=False))
         with pytest.raises(ReauthNeeded):
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
         with pytest.raises(ReauthNeeded):
-            await client.deliver(departure(person=PersonId("bruno")))
+            await client.deliver(departure(person=PersonId("bruno")), still_allowed=allowed)
 
 
 async def test_nobody_listens() -> None:
@@ -236,7 +311,7 @@ async def test_nobody_listens() -> None:
         pass
     client = client_of(url)
     with pytest.raises(TransientError):
-        await client.deliver(departure())
+        await client.deliver(departure(), still_allowed=allowed)
     with pytest.raises(TransientError):
         await client.find(departure())
     await client.close()
@@ -246,7 +321,7 @@ async def test_nobody_listens() -> None:
 async def test_failed_search_is_never_not_there(fault: Fault) -> None:
     """A search that was not answered properly is transient: never "not found"."""
     async with connected() as (running, client):
-        await client.deliver(departure())
+        await client.deliver(departure(), still_allowed=allowed)
         running.space.faults.arm(fault, 2, target="read")  # the HTTP library repeats a GET once by itself
         with pytest.raises(TransientError):
             await client.find(departure())
@@ -255,7 +330,7 @@ async def test_failed_search_is_never_not_there(fault: Fault) -> None:
 async def test_search_reads_every_page() -> None:
     """A match on the last page is found."""
     async with connected() as (running, client):
-        remote_id = await client.deliver(departure("70.00", record="first"))
+        remote_id = await client.deliver(departure("70.00", record="first"), still_allowed=allowed)
         first = running.space.store.observations[0]
         for mass_kg in range(71, 175):
             heavier = Quantity(value=Decimal(mass_kg), unit="kg", system="http://unitsofmeasure.org", code="kg")
@@ -296,7 +371,7 @@ async def test_token_stays_on_its_host() -> None:
         async with serving(app) as url:
             client = client_of(url)
             with pytest.raises(OutcomeUnknown):
-                await client.deliver(departure())
+                await client.deliver(departure(), still_allowed=allowed)
             with pytest.raises(TransientError):
                 await client.find(departure())
             await client.close()
@@ -328,7 +403,7 @@ async def test_endless_pages_and_huge_answers_are_bounded() -> None:
         with pytest.raises(OutcomeUnknown):
             await client.find(departure())
         with pytest.raises(OutcomeUnknown):
-            await client.deliver(departure())
+            await client.deliver(departure(), still_allowed=allowed)
         await client.close()
     assert pages == 20
 
@@ -336,7 +411,7 @@ async def test_endless_pages_and_huge_answers_are_bounded() -> None:
 async def test_foreign_entries_do_not_hide_ours() -> None:
     """A measure of another origin that we cannot read does not stop ours from being found."""
     async with connected() as (running, client):
-        remote_id = await client.deliver(departure())
+        remote_id = await client.deliver(departure(), still_allowed=allowed)
         ours = running.space.store.observations[0]
 
         async def token(request: web.Request) -> web.Response:
@@ -356,63 +431,6 @@ async def test_foreign_entries_do_not_hide_ours() -> None:
             other = client_of(url)
             assert remote_id == await other.find(departure())
             await other.close()
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("7", 7.0),
-        ("0", 0.0),
-        ("999999999999999999", 3600.0),
-        ("Mon, 02 Mar 2026 08:02:00 GMT", 120.0),
-        ("Mon, 02 Mar 2020 08:02:00 GMT", 0.0),
-        ("Fri, 02 Mar 2126 08:02:00 GMT", 3600.0),
-        ("-5", None),
-        ("soon", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_bounded(header: str | None, seconds: float | None) -> None:
-    """G1: seconds, an HTTP date, nothing and nonsense all give a wait between nothing and an hour."""
-    assert seconds == retry_after_s(header, NOW)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "error"),
-    [
-        (400, b"The ID_TOKEN value is not valid (invalid JWT)", ReauthNeeded),
-        (400, b"No bundle provided.", Rejected),
-        (403, b"Consent not given, access refused.", ConsentWithdrawn),
-        (403, b"<html>Forbidden by proxy</html>", TransientError),
-        (403, b'{"resourceType":"OperationOutcome"}', ReauthNeeded),
-        (404, b"", TransientError),
-        (413, b"", Rejected),
-        (302, b"", OutcomeUnknown),
-        (500, b"", OutcomeUnknown),
-        (502, b"", OutcomeUnknown),
-        (504, b"", OutcomeUnknown),
-        (503, b"", TransientError),
-    ],
-)
-def test_statuses(status: int, body: bytes, error: type[GatewayError]) -> None:
-    """Only a refusal before anything took effect counts as not applied."""
-    assert error is type(refusal(Answer(status, None, body, is_whole=True), NOW))
-
-
-@pytest.mark.parametrize(
-    "location",
-    ["Observation/abc", "https://h/fhir/Observation/abc/_history/1", "Observation/abc/_history/2"],
-)
-def test_location_names_the_observation(location: str) -> None:
-    """The name is what follows the type, whatever stands before it."""
-    body = (
-        '{"resourceType":"Bundle","type":"transaction-response","entry":['
-        '{"response":{"status":"200 Success","location":"Device/d"}},'
-        f'{{"response":{{"status":"201 Created","location":"{location}"}}}}]}}'
-    )
-    answer = Answer(200, None, body.encode(), is_whole=True)
-    assert accepted_id(answer, ["Device", "Observation"], NOW) == "abc"
 
 
 @pytest.mark.parametrize(

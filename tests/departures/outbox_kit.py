@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ from gateway.model import (
     AuditEvent,
     Consent,
     ConsentState,
+    Context,
     DataType,
     Departure,
     DepartureDraft,
@@ -48,6 +49,7 @@ class HandClock:
 
     def __init__(self, now: datetime = NOW) -> None:
         self.instant = now
+        self.trusted = True
 
     def now(self) -> datetime:
         """The instant."""
@@ -59,8 +61,8 @@ class HandClock:
 
     @property
     def is_trusted(self) -> bool:
-        """As far as these tests go."""
-        return True
+        """What it is told."""
+        return self.trusted
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -71,6 +73,7 @@ class HandClock:
 class _Row:
     departure: Departure
     leased_until: datetime | None = None
+    was_unknown: bool = False
 
 
 @dataclass
@@ -122,23 +125,62 @@ class MemoryRegistry:
     async def consents(self, person_id: PersonId | None = None) -> list[Consent]:
         return [c for c in self.granted.values() if person_id in (None, c.person_id)]
 
-    async def unplanned(self, *, limit: int = 500) -> list[StoredReading]:
-        return self.waiting[:limit]
+    async def unplanned(self, *, limit: int = 500, after: int = 0) -> list[StoredReading]:
+        return [stored for stored in self.waiting if stored.row_id > after][:limit]
 
-    async def plan(self, drafts: Sequence[DepartureDraft], planned: Sequence[int], at: datetime) -> int:
-        known = {(r.departure.draft.destination_id, r.departure.draft.identity) for r in self.rows.values()}
-        added = 0
+    async def plan(
+        self,
+        drafts: Sequence[DepartureDraft],
+        planned: Sequence[int],
+        at: datetime,
+        *,
+        retracted: Sequence[str] = (),
+        not_before: datetime | None = None,
+    ) -> int:
+        known = {(r.departure.draft.destination_id, r.departure.draft.identity): r for r in self.rows.values()}
+        kept, added, first = set(), 0, not_before or at
         for draft in drafts:
-            if (draft.destination_id, draft.identity) not in known:
-                known.add((draft.destination_id, draft.identity))
+            key = (draft.destination_id, draft.identity)
+            kept.add(key)
+            row = known.get(key)
+            if row is None:
                 number = OutboxId(len(self.rows) + 1)
-                self.rows[number] = _Row(Departure(number, draft, DepartureState.PENDING, 0, at, at))
+                known[key] = self.rows[number] = _Row(Departure(number, draft, DepartureState.PENDING, 0, at, first))
                 added += 1
+            elif row.departure.state is DepartureState.CANCELLED:
+                state = DepartureState.UNKNOWN if row.was_unknown else DepartureState.PENDING
+                row.departure = replace(row.departure, state=state, decided_at=None, not_before=first)
+                added += 1
+            if row is not None and row.departure.state is DepartureState.PENDING:
+                row.departure = replace(row.departure, draft=draft)
+        for key, row in known.items():
+            if key[1] in retracted and key not in kept and row.departure.state is DepartureState.PENDING:
+                row.departure = replace(row.departure, state=DepartureState.CANCELLED, decided_at=at)
         self.waiting = [stored for stored in self.waiting if stored.row_id not in planned]
         return added
 
+    async def next_due(self, destination_id: DestinationId, after: datetime) -> datetime | None:
+        waiting = (DepartureState.PENDING, DepartureState.UNKNOWN)
+        rows = [row.departure for row in self.rows.values() if row.departure.state in waiting]
+        due = [row.not_before for row in rows if row.draft.destination_id == destination_id]
+        return min((moment for moment in due if moment > after), default=None)
+
+    async def latest_effective(
+        self, person_id: PersonId, destination_id: DestinationId, kinds: Collection[str]
+    ) -> datetime | None:
+        drafts = [row.departure.draft for row in self.rows.values()]
+        whose = (person_id, destination_id)
+        meant = [d for d in drafts if (d.person_id, d.destination_id) == whose and d.kind in kinds]
+        return max((draft.effective_at for draft in meant), default=None)
+
     async def lease(
-        self, destination_id: DestinationId, at: datetime, *, lease_s: float, limit: int = 1
+        self,
+        destination_id: DestinationId,
+        at: datetime,
+        *,
+        lease_s: float,
+        limit: int = 1,
+        excluded: Collection[PersonId] = (),
     ) -> list[Departure]:
         leased: list[Departure] = []
         for row in self.rows.values():
@@ -151,7 +193,12 @@ class MemoryRegistry:
             is_due = found.not_before <= at and (row.leased_until is None or row.leased_until <= at)
             if found.state not in (DepartureState.PENDING, DepartureState.UNKNOWN) or not is_due:
                 continue
+            granted = self.granted.get(_key(found.draft))
+            is_coming = granted is not None and granted.state_at(at) is ConsentState.NOT_YET
+            if found.draft.person_id in excluded or is_coming:
+                continue
             if not await self.consent_allows(found, at):
+                row.was_unknown = found.state is DepartureState.UNKNOWN
                 row.departure = replace(found, state=DepartureState.CANCELLED, decided_at=at)
                 continue
             row.leased_until = at + timedelta(seconds=lease_s)
@@ -177,6 +224,7 @@ class MemoryRegistry:
         reason: str | None = None,
         remote_id: str | None = None,
         not_before: datetime | None = None,
+        began_at: datetime | None = None,
     ) -> None:
         row = self.rows[outbox_id]
         row.leased_until = None
@@ -226,7 +274,8 @@ class ScriptedSpace:
     """A space that keeps what it is sent and raises what it is told to.
 
     `script` is taken from the front at each delivery: an exception, or a callable that is called and goes on.
-    `loses` is the number of answers that are lost after the item was kept.
+    `loses` is the number of answers that are lost after the item was kept; `hesitates` is called before permission is
+    asked for.
     """
 
     destination_id: DestinationId = MES
@@ -236,8 +285,13 @@ class ScriptedSpace:
     kept: list[str] = field(default_factory=list)
     deliveries: list[str] = field(default_factory=list)
     finds: int = 0
+    hesitates: Callable[[], object] | None = None
 
-    async def deliver(self, departure: Departure) -> str:
+    async def deliver(self, departure: Departure, *, still_allowed: Callable[[], Awaitable[bool]]) -> str:
+        if self.hesitates is not None:
+            self.hesitates()
+        if not await still_allowed():
+            raise ConsentWithdrawn("no consent at the moment of sending")
         self.deliveries.append(departure.draft.identity)
         if self.script:
             step = self.script.pop(0)
@@ -258,6 +312,11 @@ class ScriptedSpace:
 
     async def close(self) -> None:
         return
+
+
+async def allowed() -> bool:
+    """Permission to send."""
+    return True
 
 
 REFUSED_BY_SPACE = ConsentWithdrawn("the health space has no consent for this")
@@ -283,8 +342,12 @@ def weight(
     person: PersonId | None = ANNE,
     metric: Metric = Metric.BODY_MASS,
     at: datetime = NOW - timedelta(hours=1),
+    value: str | None = None,
+    is_control: bool = False,
+    received_at: datetime = NOW,
 ) -> StoredReading:
     """A stored reading; a weight unless said otherwise."""
+    usual = "71.35" if metric is Metric.BODY_MASS else "100"
     reading = Reading(
         device_id=SCALE.device_id,
         epoch=0,
@@ -293,9 +356,10 @@ def weight(
         effective_at=at,
         utc_offset_min=60,
         time_quality=TimeQuality.DEVICE,
-        received_at=NOW,
+        received_at=received_at,
         provenance=Provenance(SourceKind.SIMULATED, "test"),
-        value=Decimal("100") if metric is not Metric.BODY_MASS else Decimal("71.35"),
+        value=Decimal(value or usual),
+        context=Context(is_control_solution=is_control),
     )
     return StoredReading(reading, person, number, None)
 

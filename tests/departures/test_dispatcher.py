@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from outbox_kit import (
     HandClock,
     MemoryRegistry,
     ScriptedSpace,
+    allowed,
     consent,
     draft,
 )
@@ -34,10 +36,22 @@ from gateway.errors import (
     StoreUnavailable,
     TransientError,
 )
-from gateway.model import DataType, DepartureState, PersonId
+from gateway.model import DataType, DepartureState, DestinationId, PersonId
 
 POLICY = DispatchPolicy()
 DAY_S = 86_400.0
+
+
+class RunningClock(HandClock):
+    """Time that begins at NOW and goes by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+
+    def now(self) -> datetime:
+        """The instant."""
+        return NOW + timedelta(seconds=time.monotonic() - self._started)
 
 
 class Bench:
@@ -133,8 +147,10 @@ async def test_account_that_needs_a_person_is_parked(error: Exception) -> None:
     await bench.after(0)
     assert ["d1", "d2"] == bench.space.deliveries
     assert [DepartureState.PENDING, DepartureState.DONE, DepartureState.PENDING] == bench.registry.states()
-    assert NOW + timedelta(days=1) == bench.registry.row().not_before == bench.registry.row(3).not_before
-    await bench.after(DAY_S)
+    await bench.after(DAY_S - 1)
+    assert ["d1", "d2"] == bench.space.deliveries
+    assert (1, 0) == (bench.registry.row().attempts, bench.registry.row(3).attempts)
+    await bench.after(1)
     assert ["d2", "d1", "d3"] == bench.space.kept
 
 
@@ -150,11 +166,13 @@ async def test_lost_answer_is_read_back() -> None:
 
 
 async def test_what_is_certainly_not_there_is_sent_again() -> None:
-    """An unknown row that reading back does not find goes back to the queue."""
+    """An unknown row that reading back does not find goes back to the queue, and waits like after any failure."""
     bench = await Bench().ready()
     bench.space.script = [OutcomeUnknown("lost")]
     await bench.after(0)
     await bench.after(POLICY.settle_s)
+    assert (["d1"], DepartureState.PENDING) == (bench.space.deliveries, bench.registry.row().state)
+    await bench.after(POLICY.base_s)
     assert (["d1", "d1"], ["d1"]) == (bench.space.deliveries, bench.space.kept)
 
 
@@ -186,7 +204,7 @@ async def test_crash_while_sending_is_read_back() -> None:
     """A4: a process that died after the POST leaves a row that the next one looks for before repeating."""
     bench = await Bench().ready()
     (row,) = await bench.registry.lease(MES, NOW, lease_s=60.0)
-    await bench.space.deliver(row)
+    await bench.space.deliver(row, still_allowed=allowed)
     bench.dispatcher = bench.restarted()
     await bench.after(30)
     assert bench.space.finds == 0
@@ -203,19 +221,133 @@ async def test_withdrawal_before_the_lease() -> None:
 
 
 async def test_withdrawal_between_lease_and_socket() -> None:
-    """H1: withdrawn after the lease and before the write: nothing is sent."""
+    """H1: withdrawn after the lease and before the write: nothing is sent, and our consent is not ended again."""
+    bench = await Bench().ready()
 
-    class Hesitating(MemoryRegistry):
-        async def consent_allows(self, departure: object, at: object) -> bool:
-            is_second = any(row.leased_until is not None for row in self.rows.values())
-            return not is_second
+    def withdraw() -> None:
+        bench.registry.granted[(ANNE, DataType.WEIGHT, MES)] = consent(withdrawn_at=bench.clock.now())
 
-    bench = Bench()
-    bench.registry = Hesitating()
-    bench.dispatcher = bench.restarted()
-    await bench.ready()
+    bench.space.hesitates = withdraw
     await bench.after(0)
     assert ([], [DepartureState.CANCELLED]) == (bench.space.deliveries, bench.registry.states())
+    assert bench.registry.withdrawals == 0
+
+
+async def test_clock_that_goes_back_cancels_nothing() -> None:
+    """A clock before the consent, at the lease or at the socket, leaves the row waiting; later it is sent once."""
+    bench = await Bench().ready()
+    bench.space.hesitates = lambda: bench.clock.advance(-70 * DAY_S)
+    await bench.after(0)
+    assert ([], [DepartureState.PENDING]) == (bench.space.deliveries, bench.registry.states())
+    bench.space.hesitates = None
+    await bench.after(0)
+    assert ([], [DepartureState.PENDING]) == (bench.space.deliveries, bench.registry.states())
+    await bench.after(70 * DAY_S)
+    assert (["d1"], [DepartureState.DONE]) == (bench.space.deliveries, bench.registry.states())
+
+
+async def test_nothing_is_sent_by_an_untrusted_clock() -> None:
+    """While the clock cannot be right no row is leased, also when that is noticed at the socket."""
+    bench = await Bench().ready()
+    bench.clock.trusted = False
+    assert await bench.after(0) == 0
+    bench.clock.trusted = True
+    bench.space.hesitates = lambda: setattr(bench.clock, "trusted", False)
+    await bench.after(0)
+    assert ([], [DepartureState.PENDING]) == (bench.space.deliveries, bench.registry.states())
+    bench.clock.trusted, bench.space.hesitates = True, None
+    await bench.after(0)
+    assert ["d1"] == bench.space.kept
+
+
+async def test_lost_answers_back_off_although_searching_works() -> None:
+    """A space that loses every answer and finds nothing is tried ever more rarely, not in a loop."""
+    bench = await Bench().ready()
+    bench.space.script = [OutcomeUnknown("lost") for _ in range(1000)]
+    for _ in range(24 * 60):
+        await bench.after(60)
+    assert 5 < len(bench.space.deliveries) < 50
+    assert bench.registry.row().state in (DepartureState.PENDING, DepartureState.UNKNOWN)
+
+
+async def test_lost_answers_pause_the_destination() -> None:
+    """Lost answers in a row count as failures: a hundred rows make a handful of attempts."""
+    bench = await Bench(*((number, ANNE) for number in range(1, 101))).ready()
+    bench.space.script = [OutcomeUnknown("lost") for _ in range(100)]
+    await bench.after(0)
+    assert len(bench.space.deliveries) == POLICY.pause_after
+
+
+async def test_restart_tries_a_held_account_at_once() -> None:
+    """G7: whoever corrects the credentials and restarts does not wait a day; the rows kept their turn."""
+    bench = await Bench((1, ANNE), (2, ANNE)).ready()
+    bench.space.script = [ReauthNeeded("closed")]
+    await bench.after(0)
+    assert {NOW} == {bench.registry.row(number).not_before for number in (1, 2)}
+    bench.dispatcher = bench.restarted()
+    await bench.after(0)
+    assert ["d1", "d2"] == bench.space.kept
+
+
+async def test_unforeseen_error_parks_its_row_only() -> None:
+    """A bug met at one row, in sending or in reading back, stops neither the others nor the dispatcher."""
+    bench = await Bench((1, ANNE), (2, ANNE)).ready()
+    bench.space.script = [RuntimeError("a bug")]
+    bench.space.searches = [KeyError("another")]
+    await bench.after(0)
+    assert [DepartureState.UNKNOWN, DepartureState.DONE] == bench.registry.states()
+    assert bench.registry.row().reason == "unforeseen error (RuntimeError)"
+    await bench.after(DAY_S - 1)
+    assert bench.space.finds == 0
+    await bench.after(1)
+    assert (1, DepartureState.UNKNOWN) == (bench.space.finds, bench.registry.row().state)
+    await bench.after(DAY_S)
+    await bench.after(POLICY.base_s)
+    assert ["d2", "d1"] == bench.space.kept
+
+
+async def test_lane_that_breaks_stops_no_other() -> None:
+    """P8: an error that no lane foresaw ends in that lane's supervisor; the other lane goes on."""
+    bench = await Bench().ready()
+    await bench.registry.grant(consent(destination=OTHER))
+    arrived, broken = asyncio.Event(), asyncio.Event()
+    other = ScriptedSpace(OTHER, script=[arrived.set])
+    lease = bench.registry.lease
+
+    async def failing(destination_id: DestinationId, *args: object, **options: object) -> list[object]:
+        if destination_id == MES:
+            broken.set()
+            raise RuntimeError("a bug")
+        return await lease(destination_id, *args, **options)  # type: ignore[arg-type, return-value]
+
+    bench.registry.lease = failing  # type: ignore[assignment, method-assign]
+    routes = [Route(bench.space, 60.0), Route(other, 60.0)]
+    dispatcher = Dispatcher(bench.registry, routes, bench.clock, chance=random.Random(1))
+    task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    await broken.wait()
+    await bench.registry.plan([draft(9, destination=OTHER)], (), NOW)
+    dispatcher.wake()
+    await arrived.wait()
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_dispatcher_sleeps_until_the_next_row() -> None:
+    """A row that becomes due before the next poll is sent when it is due."""
+    bench = await Bench().ready()
+    await bench.registry.plan([draft(2)], (), NOW, not_before=NOW + timedelta(milliseconds=80))
+    arrived = asyncio.Event()
+    bench.space.script = [lambda: None, arrived.set]
+    clock = RunningClock()
+    dispatcher = Dispatcher(bench.registry, [Route(bench.space, 60.0)], clock, chance=random.Random(1))
+    task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    async with asyncio.timeout(10):  # less than the poll
+        await arrived.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_withdrawal_on_the_wire() -> None:

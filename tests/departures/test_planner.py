@@ -24,8 +24,10 @@ from outbox_kit import (
     weight,
 )
 
-from gateway.departures.planner import Planner, PlanningDestination, planning_destination
+from gateway.departures import planner as planner_module
+from gateway.departures.planner import Planner, PlannerPolicy, PlanningDestination, planning_destination
 from gateway.errors import StoreUnavailable
+from gateway.fhir.mes import drafts_for, summary_drafts
 from gateway.fhir.r4 import Bundle, Device, Observation, from_json_as
 from gateway.fhir.rules import check_transaction
 from gateway.model import (
@@ -138,11 +140,11 @@ class Bench:
 CASES: list[tuple[str, Consent | None, bool]] = [
     ("active", consent(), True),
     ("none", None, False),
-    ("not yet", consent(granted_at=NOW + DAY), False),
+    ("not yet and not covered", consent(granted_at=NOW + DAY, covers_from=NOW + DAY), False),
     ("expired", consent(expires_at=NOW), False),
     ("not expired", consent(expires_at=NOW + DAY), True),
     ("withdrawn", consent(withdrawn_at=NOW), False),
-    ("withdrawn later", consent(withdrawn_at=NOW + DAY), True),
+    ("withdrawn later", consent(withdrawn_at=NOW + DAY), False),
     ("covers from the reading on", consent(covers_from=NOW - timedelta(hours=1)), True),
     ("covers from later", consent(covers_from=NOW - timedelta(minutes=59)), False),
     ("other person", consent(BRUNO), False),
@@ -176,6 +178,123 @@ async def test_what_has_no_place_there_stays(stored: StoredReading) -> None:
     bench.registry.waiting = [stored]
     assert await bench.planner().plan_readings() == 0
     assert bench.registry.waiting == []
+
+
+async def test_consent_of_the_future_decides_nothing() -> None:
+    """A clock that went back behind a consent leaves its readings undecided, decides the others, and catches up."""
+    bench = Bench()
+    await bench.registry.grant(consent(granted_at=NOW))
+    bench.clock.advance(-1)
+    covered = [weight(number) for number in range(1, 1202)]
+    stays = [weight(2000, metric=Metric.BODY_MASS_INDEX), weight(2001, at=NOW - 61 * DAY)]
+    bench.registry.waiting = [*covered, *stays]
+    planner = bench.planner()
+    assert await planner.plan_readings() == 0
+    assert covered == bench.registry.waiting
+    bench.clock.advance(1)
+    assert await planner.plan_readings() == 1201
+    assert bench.registry.waiting == []
+
+
+async def test_nothing_is_planned_by_an_untrusted_clock() -> None:
+    """While the clock cannot be right everything stays undecided."""
+    bench = Bench(past=[weight(2, at=NOW - DAY)])
+    for data_type in (DataType.WEIGHT, DataType.GLUCOSE):
+        await bench.registry.grant(consent(data_type=data_type, granted_at=NOW))
+    bench.registry.waiting = [weight()]
+    bench.clock.trusted = False
+    planner = bench.planner()
+    assert [0, 0, 0] == [await planner.plan_readings(), await planner.plan_backlog(), await planner.plan_summaries()]
+    assert len(bench.registry.waiting) == 1
+    bench.clock.trusted = True
+    assert [1, 1, 2] == [await planner.plan_readings(), await planner.plan_backlog(), await planner.plan_summaries()]
+
+
+async def test_new_readings_settle_first() -> None:
+    """A reading's row waits a little before its first attempt, in which a correction can take its place."""
+    bench = Bench(past=[weight(2, at=NOW - DAY)])
+    await bench.registry.grant(consent(granted_at=NOW - timedelta(minutes=1)))
+    bench.registry.waiting = [weight()]
+    planner = bench.planner()
+    await planner.plan_readings()
+    await planner.plan_backlog()
+    assert [NOW + PlannerPolicy().settle] * 2 == [bench.registry.row(number).not_before for number in (1, 2)]
+
+
+async def test_correction_replaces_what_waits() -> None:
+    """A corrected value, and a corrected time, take the place of what has not left yet; no second row."""
+    bench = Bench()
+    await bench.registry.grant(consent())
+    planner = bench.planner()
+    for corrected in (weight(), weight(value="80.5"), weight(value="80.5", at=NOW - timedelta(hours=2))):
+        bench.registry.waiting = [corrected]
+        await planner.plan_readings()
+        (draft,) = bench.drafts()
+        (observation,) = [
+            entry.resource
+            for entry in from_json_as(Bundle, draft.resource).entry
+            if isinstance(entry.resource, Observation)
+        ]
+        assert observation.valueQuantity is not None
+        assert (corrected.reading.value, corrected.reading.effective_at) == (
+            observation.valueQuantity.value,
+            draft.effective_at,
+        )
+
+
+@pytest.mark.parametrize(
+    "corrected",
+    [weight(is_control=True), weight(value="9000"), weight(at=NOW - 61 * DAY)],
+    ids=["control", "implausible", "before the consent"],
+)
+async def test_correction_calls_back_what_must_not_leave(corrected: StoredReading) -> None:
+    """A reading that must not leave any more after its correction is called back; corrected again, it leaves."""
+    bench = Bench()
+    await bench.registry.grant(consent())
+    planner = bench.planner()
+    for stored, state in (
+        (weight(), DepartureState.PENDING),
+        (corrected, DepartureState.CANCELLED),
+        (weight(value="72"), DepartureState.PENDING),
+    ):
+        bench.registry.waiting = [stored]
+        await planner.plan_readings()
+        assert [state] == bench.registry.states()
+
+
+async def test_reading_that_cannot_be_mapped_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the mapping of one reading is counted and decided; the others leave."""
+
+    def mapped(stored: StoredReading, *context: object) -> list[DepartureDraft]:
+        if stored.row_id == 1:
+            raise ValueError("impossible")
+        return drafts_for(stored, *context)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(planner_module, "drafts_for", mapped)
+    bench = Bench()
+    await bench.registry.grant(consent())
+    bench.registry.waiting = [weight(1), weight(2)]
+    planner = bench.planner()
+    assert await planner.plan_readings() == 1
+    assert ([], 1) == (bench.registry.waiting, planner.skipped)
+
+
+async def test_period_that_cannot_be_mapped_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the mapping of one person's period is not met again every minute, and others' periods leave."""
+
+    def mapped(period: GlucosePeriod, *context: object) -> list[DepartureDraft]:
+        if period.person_id == ANNE:
+            raise ValueError("impossible")
+        return summary_drafts(period, *context)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(planner_module, "summary_drafts", mapped)
+    bench = Bench((destination(ANNE, BRUNO),))
+    for person in (ANNE, BRUNO):
+        await bench.registry.grant(consent(person, DataType.GLUCOSE))
+    planner = bench.planner()
+    assert [2, 0] == [await planner.plan_summaries(), await planner.plan_summaries()]
+    assert {BRUNO} == {draft.person_id for draft in bench.drafts()}
+    assert [ANNE, BRUNO] == [person_id for person_id, _, _ in bench.asked]
 
 
 async def test_planned_twice_is_one_row() -> None:
@@ -285,11 +404,11 @@ async def test_running_planner_wakes_up() -> None:
     failed, planned = asyncio.Event(), asyncio.Event()
 
     class Flaky(MemoryRegistry):
-        async def unplanned(self, *, limit: int = 500) -> list[StoredReading]:
+        async def unplanned(self, *, limit: int = 500, after: int = 0) -> list[StoredReading]:
             if not failed.is_set():
                 failed.set()
                 raise StoreUnavailable("disk full")
-            return await super().unplanned(limit=limit)
+            return await super().unplanned(limit=limit, after=after)
 
     registry = Flaky(granted=bench.registry.granted)
     store = cast("ReadingStore", SensorStore())

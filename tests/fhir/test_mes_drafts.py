@@ -21,7 +21,7 @@ from fhir_samples import (
     weight,
 )
 
-from gateway.fhir.mes import drafts_for, matches, observation_of, search_parameters, summary_drafts
+from gateway.fhir.mes import drafts_for, identities_of, matches, observation_of, search_parameters, summary_drafts
 from gateway.fhir.r4 import (
     Bundle,
     CodeableConcept,
@@ -42,6 +42,7 @@ from gateway.model import (
     Device,
     GlucosePeriod,
     Meal,
+    Metric,
     PersonId,
     Reading,
     StoredReading,
@@ -87,6 +88,20 @@ def test_a_reading_of_nobody_or_that_stays_gives_no_draft() -> None:
     """Without an owner, or as a control solution, nothing leaves."""
     assert drafts(weight(), person=None) == []
     assert drafts(glucose(context=Context(is_control_solution=True)), METER) == []
+
+
+def test_identities_name_every_draft_that_a_reading_can_give() -> None:
+    """Whether or not it leaves as it is now, a reading's identity is known; what never leaves has none."""
+
+    def identities(reading: Reading, person: PersonId | None = PERSON) -> tuple[str, ...]:
+        return identities_of(StoredReading(reading, person, row_id=1, raw_id=None))
+
+    for reading, device in ((weight(), SCALE), (glucose(), METER)):
+        assert identities(reading) == tuple(draft.identity for draft in drafts(reading, device))
+    control = glucose(context=Context(is_control_solution=True))
+    assert identities(control) == identities(glucose())
+    assert identities(weight(), person=None) == ()
+    assert identities(replace(weight(), metric=Metric.BODY_MASS_INDEX)) == ()
 
 
 def test_the_identity_ignores_corrections_and_fractions() -> None:

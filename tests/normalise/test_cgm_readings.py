@@ -99,12 +99,18 @@ def test_feature_tells_the_sample() -> None:
         ("result_below_device_range", SfloatSpecial.NAN, Bound(BoundKind.BELOW)),
         ("result_below_device_range", Decimal(0), Bound(BoundKind.BELOW)),
         ("result_below_device_range", Decimal(-1), Bound(BoundKind.BELOW)),
+        ("result_below_device_range", Decimal(70), Bound(BoundKind.BELOW, Decimal(70))),
+        ("result_below_device_range", Decimal(71), Bound(BoundKind.BELOW)),
+        ("result_below_device_range", Decimal(400), Bound(BoundKind.BELOW)),
+        ("result_above_device_range", Decimal(250), Bound(BoundKind.ABOVE, Decimal(250))),
+        ("result_above_device_range", Decimal(249), Bound(BoundKind.ABOVE)),
+        ("result_above_device_range", Decimal(40), Bound(BoundKind.ABOVE)),
         ("battery_low", SfloatSpecial.POS_INF, Bound(BoundKind.ABOVE)),
         ("battery_low", SfloatSpecial.NEG_INF, Bound(BoundKind.BELOW)),
     ],
 )
 def test_bounds(status: str, glucose: Decimal | SfloatSpecial, bound: Bound) -> None:
-    """Outside the sensor's range the number is at most a limit, never a value."""
+    """Outside the sensor's range the number is at most a limit, where it can be one, and never a value."""
     reading = _reading(replace(RECORD, glucose_mg_dl=glucose, status=(status,)))
     assert (bound, None, None) == (reading.bound, reading.value, reading.absent)
 
@@ -225,3 +231,10 @@ def test_every_record_is_a_reading_or_a_problem(
     assert len(normalised.readings) + len(normalised.problems) == 1
     for reading in normalised.readings:
         assert reading.value is None or not {*FAULTS, "result_below_device_range"} & status
+
+
+def test_untrusted_clock_does_not_make_a_record_unknown() -> None:
+    """A hub that does not know the time believes the session's own time line."""
+    early = replace(CONTACT, received_at=datetime(1970, 1, 1, tzinfo=UTC), clock_is_trusted=False)
+    reading = _reading(RECORD, early)
+    assert (_reading(RECORD).effective_at, TimeQuality.DEVICE) == (reading.effective_at, reading.time_quality)

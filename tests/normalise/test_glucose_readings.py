@@ -191,10 +191,18 @@ def test_control_solution_is_stored_and_marked(sample_type: str, location: str) 
     assert not reading.is_result
 
 
-def test_ketone_records_are_not_glucose() -> None:
-    """The ketone mark of a dual meter keeps its number out of the glucose readings."""
-    normalised = glucose_readings(RECORD, GlucoseContext(1234, meal="ketone"), CONTACT)
-    assert normalised.readings == ()
+@pytest.mark.parametrize("status", [(), ("result_above_device_range",)])
+def test_ketone_records_are_not_glucose(status: tuple[str, ...]) -> None:
+    """A ketone record supersedes what was stored under its key before its context was known, and shows no number."""
+    record = replace(RECORD, status=status)
+    stored = _reading(record)
+    normalised = glucose_readings(record, GlucoseContext(1234, meal="ketone"), CONTACT)
+    (reading,) = normalised.readings
+    assert stored.key == reading.key
+    assert (Absent.UNTRUSTWORTHY, None, None) == (reading.absent, reading.value, reading.bound)
+    assert (None, None) == (reading.original_value, reading.original_unit)
+    assert ("ketone", *status) == reading.context.status
+    assert not reading.is_result
     assert len(normalised.problems) == 1
 
 
@@ -340,3 +348,39 @@ def test_all_pairs_of_status_bits() -> None:
     for pair in product(GLUCOSE_STATUS, repeat=2):
         reading = _reading(replace(RECORD, status=tuple(sorted(set(pair)))))
         assert harmless.issuperset(pair) == (reading.value is not None)
+
+
+def _at(time_offset_min: int | None, clock_offset: timedelta | None, current_offset_min: int | None) -> Reading:
+    record = replace(RECORD, time_offset_min=time_offset_min)
+    contact = replace(CONTACT, clock_offset=clock_offset)
+    (reading,) = glucose_readings(record, None, contact, current_offset_min=current_offset_min).readings
+    return reading
+
+
+@pytest.mark.parametrize("was_min", [0, 60, -120, 30_000, None])
+@pytest.mark.parametrize("now_min", [0, 60, -720])
+@pytest.mark.parametrize("behind", [timedelta(seconds=5), timedelta(minutes=9), timedelta(hours=-3)])
+def test_clock_set_by_the_user_between_two_records(was_min: int | None, now_min: int, behind: timedelta) -> None:
+    """Whatever the display showed then: the internal clock ran on, and the clock in force was measured at contact."""
+    instant = RECEIVED - timedelta(days=1)
+    device_now = RECEIVED.astimezone(CONTACT.zone).replace(tzinfo=None) - behind
+    base_time = device_now - timedelta(minutes=now_min) - (RECEIVED - instant)
+    record = replace(RECORD, base_time=base_time, time_offset_min=was_min)
+    contact = replace(CONTACT, clock_offset=behind)
+    (reading,) = glucose_readings(record, None, contact, current_offset_min=now_min).readings
+    assert abs(reading.effective_at - instant) <= timedelta(minutes=1)
+    assert record.user_time == reading.device_time
+
+
+def test_display_time_stands_where_the_clock_was_not_measured() -> None:
+    """Without a measurement nobody knows which of the two clocks was right."""
+    for now_min in (None, -75, 0):
+        assert _at(-75, None, None) == _at(-75, None, now_min)
+    assert TimeQuality.UNKNOWN is _at(None, timedelta(), None).time_quality
+
+
+def test_future_of_an_untrusted_clock_is_no_fault_of_the_meter() -> None:
+    """A hub that woke in 1970 does not make the meter's times unknown."""
+    early = replace(CONTACT, received_at=datetime(1970, 1, 1, tzinfo=UTC), clock_is_trusted=False)
+    reading = _reading(RECORD, contact=early)
+    assert (_reading(RECORD).effective_at, TimeQuality.DEVICE) == (reading.effective_at, reading.time_quality)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import TimeQuality
-from gateway.normalise.times import Placed, place_device_time, place_instant, place_reception
+from gateway.normalise.times import Placed, place_corrected, place_device_time, place_instant, place_reception
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -45,21 +45,70 @@ def test_local_clocks_in_paris(wall: str, utc: str, offset_min: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset_s", "quality", "moved_s"),
+    ("offset_s", "utc", "quality"),
     [
-        (0, TimeQuality.DEVICE, 0),
-        (60, TimeQuality.DEVICE, 0),
-        (-60, TimeQuality.DEVICE, 0),
-        (61, TimeQuality.CORRECTED, 61),
-        (-61, TimeQuality.CORRECTED, -61),
-        (86_400 * 365, TimeQuality.CORRECTED, 86_400 * 365),
+        (0, "2025-09-01T06:00:00", TimeQuality.DEVICE),
+        (60, "2025-09-01T06:00:00", TimeQuality.DEVICE),
+        (-60, "2025-09-01T06:00:00", TimeQuality.DEVICE),
+        (61, "2025-09-01T07:01:01", TimeQuality.CORRECTED),
+        (-61, "2025-09-01T06:58:59", TimeQuality.CORRECTED),
+        (3600, "2025-09-01T08:00:00", TimeQuality.CORRECTED),
+        (86_400 * 365, "2026-09-01T07:00:00", TimeQuality.CORRECTED),
     ],
 )
-def test_a_measured_offset_corrects(offset_s: int, quality: TimeQuality, moved_s: int) -> None:
-    """An offset above one minute is added; below it the device's word stands."""
+def test_a_measured_offset_corrects(offset_s: int, utc: str, quality: TimeQuality) -> None:
+    """A clock that agrees is its owner's wall clock, summer included; one that was off ran on, as at the contact."""
     wall = _wall("2025-09-01T08:00:00")
-    expected = Placed(_utc("2025-09-01T06:00:00") + timedelta(seconds=moved_s), 120, quality)
-    assert expected == place_device_time(wall, NOW, PARIS, clock_offset=timedelta(seconds=offset_s))
+    placed = place_device_time(wall, NOW, PARIS, clock_offset=timedelta(seconds=offset_s))
+    assert Placed(_utc(utc), 120, quality) == placed
+
+
+def test_a_clock_that_was_never_changed_for_winter() -> None:
+    """A meter found an hour ahead in November shows summer time still: its records of October keep their instants."""
+    offset = timedelta(hours=-1)
+    before = place_device_time(_wall("2026-10-24T08:00:00"), NOW, PARIS, clock_offset=offset)
+    after = place_device_time(_wall("2026-10-26T08:00:00"), NOW, PARIS, clock_offset=offset)
+    assert Placed(_utc("2026-10-24T06:00:00"), 120, TimeQuality.CORRECTED) == before
+    assert Placed(_utc("2026-10-26T06:00:00"), 60, TimeQuality.CORRECTED) == after
+
+
+def test_a_clock_that_ran_on_through_the_hour_that_exists_twice() -> None:
+    """Two records an hour apart by a clock that ran on are an hour apart, on the night when clocks go back too."""
+    walls = [_wall("2026-10-25T02:30:00"), _wall("2026-10-25T03:30:00")]
+    first, second = (place_corrected(wall, NOW, PARIS, timedelta(minutes=5)).effective_at for wall in walls)
+    assert timedelta(hours=1) == second - first
+
+
+@pytest.mark.parametrize("offset_s", [0, 59, -60])
+def test_whole_seconds_are_noise(offset_s: int) -> None:
+    """A clock that ran on and is right to a minute is not moved, so that reading it again gives the same instant."""
+    placed = place_corrected(_wall("2026-10-30T08:00:00"), NOW, PARIS, timedelta(seconds=offset_s))
+    assert Placed(_utc("2026-10-30T07:00:00"), 60, TimeQuality.CORRECTED) == placed
+
+
+@pytest.mark.parametrize("wall", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "2026-11-02T00:00:00"])
+def test_a_correction_that_cannot_be(wall: str) -> None:
+    """A corrected time outside what can be true leaves the record unknown, a live one at reception."""
+    placed = [
+        place_corrected(_wall(wall), NOW, PARIS, timedelta(hours=2), is_live=is_live).quality
+        for is_live in (False, True)
+    ]
+    assert [TimeQuality.UNKNOWN, TimeQuality.RECEIVED] == placed
+
+
+def test_while_our_own_clock_is_wrong() -> None:
+    """A gateway that thinks it is 1970 believes its devices, up to the end of the century, not its own clock."""
+    asleep = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+    wall = _wall("2026-07-15T08:00:00")
+    believed = Placed(_utc("2026-07-15T06:00:00"), 120, TimeQuality.DEVICE)
+    assert believed == place_device_time(wall, asleep, PARIS, clock_is_trusted=False)
+    assert believed == place_instant(_utc("2026-07-15T06:00:00"), asleep, PARIS, clock_is_trusted=False)
+    unknown = [
+        place_device_time(_wall("2100-01-02T00:00:00"), asleep, PARIS, is_live=True, clock_is_trusted=False),
+        place_device_time(None, asleep, PARIS, is_live=True, clock_is_trusted=False),
+        place_reception(asleep, PARIS, is_live=True, clock_is_trusted=False),
+    ]
+    assert [TimeQuality.UNKNOWN] * 3 == [placed.quality for placed in unknown]
 
 
 def test_a_meter_after_its_battery_was_changed() -> None:
@@ -69,6 +118,20 @@ def test_a_meter_after_its_battery_was_changed() -> None:
     repaired = place_device_time(wall, NOW, PARIS, clock_offset=at_contact)
     assert Placed(_utc("2026-11-01T10:10:00"), 60, TimeQuality.CORRECTED) == repaired
     assert Placed(NOW, 60, TimeQuality.UNKNOWN) == place_device_time(wall, NOW, PARIS)
+
+
+@pytest.mark.parametrize(
+    ("at_contact", "measured"),
+    [("2026-03-30T10:00:00", "2026-03-27T10:00:00"), ("2026-10-26T10:00:00", "2026-10-23T10:00:00")],
+)
+@pytest.mark.parametrize("behind", [timedelta(hours=2), timedelta(hours=-1), timedelta(days=9_000)])
+def test_a_change_of_our_clocks_does_not_move_a_wrong_one(at_contact: str, measured: str, behind: timedelta) -> None:
+    """A clock that was off by a constant runs on over the change: three days before are three days before."""
+    contact, instant = _utc(at_contact), _utc(measured)
+    local_now = contact.astimezone(PARIS).replace(tzinfo=None)
+    device_now = local_now - behind
+    placed = place_device_time(device_now - (contact - instant), contact, PARIS, clock_offset=local_now - device_now)
+    assert (instant, TimeQuality.CORRECTED) == (placed.effective_at, placed.quality)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ whatever may have been applied is reported as `OutcomeUnknown` and settled by `f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from gateway.adapters.spaces.http import Answer, HttpClient, same_origin
 from gateway.adapters.spaces.oauth import TokenSource
 from gateway.adapters.spaces.verdicts import accepted_id, json_object, refusal
-from gateway.errors import OutcomeUnknown, PermanentError, ReauthNeeded, TransientError
+from gateway.errors import ConsentWithdrawn, OutcomeUnknown, PermanentError, ReauthNeeded, TransientError
 from gateway.fhir.mes import matches, search_parameters
 from gateway.fhir.r4 import Bundle, FhirError, Observation, from_json, from_json_as
 from gateway.model import Departure, DepartureDraft, DestinationId, PersonId
@@ -90,8 +90,11 @@ class MesSpace:
         """Which destination this is."""
         return self._destination_id
 
-    async def deliver(self, departure: Departure) -> str:
-        """Send the transaction; returns the id of the Observation. At most twice `timeout_s`. Errors: see the port."""
+    async def deliver(self, departure: Departure, *, still_allowed: Callable[[], Awaitable[bool]]) -> str:
+        """Send the transaction; returns the id of the Observation. At most twice `timeout_s`. Errors: see the port.
+
+        `still_allowed` is asked with the token in hand, before each POST.
+        """
         entries = _entry_types(departure.draft)
         answer = await self._authorised(
             departure,
@@ -99,6 +102,7 @@ class MesSpace:
             self._fhir_url,
             self._budget(),
             data=departure.draft.resource.encode("utf-8"),
+            still_allowed=still_allowed,
         )
         if 200 <= answer.status < 300:
             return accepted_id(answer, entries, self._clock.now())
@@ -121,9 +125,7 @@ class MesSpace:
             following = _next_link(page)
             if following is None:
                 return None
-            url, params = urljoin(url, following), None
-            if not same_origin(url, self._fhir_url):
-                raise TransientError("the search continues on another host")
+            url, params = self._following(url, following), None
         raise OutcomeUnknown("the search has too many pages")
 
     async def close(self) -> None:
@@ -153,8 +155,9 @@ class MesSpace:
         *,
         params: list[tuple[str, str]] | None = None,
         data: bytes | None = None,
+        still_allowed: Callable[[], Awaitable[bool]] | None = None,
     ) -> Answer:
-        """One request with the person's token; a refused token is replaced once."""
+        """One request with the person's token; a refused token is replaced once. Nothing is sent without permission."""
         tokens = self._tokens.get(departure.draft.person_id)
         if tokens is None:
             raise ReauthNeeded("this person has no account in the health space")
@@ -164,12 +167,24 @@ class MesSpace:
             headers = {"Authorization": f"Bearer {token.get_secret_value()}", "Accept": _FHIR_JSON}
             if data is not None:
                 headers["Content-Type"] = _FHIR_JSON
+            if still_allowed is not None and not await still_allowed():
+                raise ConsentWithdrawn("no consent at the moment of sending")
             answer = await self._http.exchange(
                 method, url, headers=headers, timeout_s=budget.next_s(), params=params, data=data
             )
             if answer.status != 401 or refused is not None:
                 return answer
             refused = token
+
+    def _following(self, url: str, link: str) -> str:
+        """Address of the next page. Raises TransientError when it is none of this space."""
+        try:
+            joined = urljoin(url, link)
+        except ValueError as error:
+            raise TransientError("the search continues at something that is no address") from error
+        if not same_origin(joined, self._fhir_url):
+            raise TransientError("the search continues on another host")
+        return joined
 
     def _budget(self) -> _Budget:
         return _Budget(self._clock, 2 * self._timeout_s, self._timeout_s)

@@ -1,6 +1,7 @@
 """What an answer of the health space means for the item that was sent. No I/O.
 
-Whatever is not clearly a refusal before anything took effect counts as "may have been applied".
+Whatever is not clearly a refusal before anything took effect counts as "may have been applied". A consent ends, and an
+account is called another patient's, only by the published sentences inside JSON.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ __all__ = ["accepted_id", "diagnostics_of", "json_object", "refusal", "retry_aft
 _MAX_WAIT_S = 3600.0
 _MAX_DIAGNOSTICS = 10
 _MAX_CHARACTERS = 200
+_UNAUTHORIZED, _TOO_MANY = 401, 429
+_TEXT_FIELDS = ("message", "error", "error_description", "detail")
+_NO_CONSENT, _OTHER_PATIENT = "consent not given", "idpe requested do not match"
 _NOT_PROCESSED = frozenset({404, 405, 407, 408, 421, 425, 501, 505, 511})
 
 
@@ -74,16 +78,21 @@ def diagnostics_of(outcome: object) -> tuple[str, ...]:
 
 
 def refusal(answer: Answer, now: datetime) -> GatewayError:
-    """The error that an answer other than 2xx stands for."""
-    outcome = json_object(answer.body)
-    if outcome is not None:
-        diagnostics = diagnostics_of(outcome)
-        text = " ".join(diagnostics) or str(outcome.get("message") or outcome.get("error") or "")
-    else:
-        diagnostics, text = (), answer.body[:2000].decode("utf-8", "replace")
-        if answer.status == 403 and not any(word in text.casefold() for word in ("consent", "idpe")):
-            return TransientError("something on the way to the health space refused the request (403)")
-    return _error(answer.status, text, diagnostics, retry_after_s(answer.retry_after, now))
+    """The error that an answer other than 2xx stands for.
+
+    The health space refuses in JSON. A 4xx with anything else in it is a page of a proxy, a firewall or a captive
+    portal: it settles nothing about the item, the account or the consent. (A 401 may come without a body.)
+    """
+    body = json_object(answer.body) if answer.is_whole else None
+    is_page = body is None and (answer.status != _UNAUTHORIZED or bool(answer.body.strip()))
+    if is_page and 400 <= answer.status < 500 and answer.status != _TOO_MANY:
+        return TransientError(f"something on the way to the health space refused the request ({answer.status})")
+    outcome = body or {}
+    diagnostics = diagnostics_of(outcome)
+    words = diagnostics or tuple(str(outcome[name]) for name in _TEXT_FIELDS if isinstance(outcome.get(name), str))
+    is_fhir = outcome.get("resourceType") == "OperationOutcome"
+    wait_s = retry_after_s(answer.retry_after, now)
+    return _error(answer.status, " ".join(words), diagnostics, wait_s, is_fhir=is_fhir)
 
 
 def accepted_id(answer: Answer, entries: Sequence[str], now: datetime) -> str:
@@ -109,26 +118,31 @@ def accepted_id(answer: Answer, entries: Sequence[str], now: datetime) -> str:
         raise OutcomeUnknown("the answer says nothing about the observation")
     if not number.startswith("2"):
         diagnostics = diagnostics_of(response.get("outcome"))
-        raise _error(int(number), " ".join(diagnostics), diagnostics, retry_after_s(answer.retry_after, now))
+        wait_s = retry_after_s(answer.retry_after, now)
+        raise _error(int(number), " ".join(diagnostics), diagnostics, wait_s, is_fhir=True)
     _, slash, name = str(response.get("location") or "").rpartition("Observation/")
     if not slash or not name:
         raise OutcomeUnknown("the answer does not name the observation")
     return name.split("/_history/", 1)[0][:_MAX_CHARACTERS]
 
 
-def _error(status: int, text: str, diagnostics: tuple[str, ...], wait_s: float | None) -> GatewayError:
-    words = text.casefold()
+def _error(
+    status: int, text: str, diagnostics: tuple[str, ...], wait_s: float | None, *, is_fhir: bool
+) -> GatewayError:
+    words = " ".join(text.casefold().split())
     match status:
         case 401:
             return ReauthNeeded("the health space does not accept the account's token")
         case 400 if "id_token" in words or "jwt" in words:
             return ReauthNeeded("the health space does not accept the account's identity token")
-        case 403 if "consent" in words:
+        case 403 if _NO_CONSENT in words:
             return ConsentWithdrawn("the health space has no consent for this")
-        case 403 if "idpe" in words:
+        case 403 if _OTHER_PATIENT in words:
             return AccountMismatch("the account is not this patient's")
-        case 403:
+        case 403 if is_fhir:
             return ReauthNeeded("the health space refuses this account")
+        case 403:
+            return TransientError("the request was refused without a reason of the health space (403)")
         case 409:
             return AccountMismatch("the account belongs to another solution")
         case 429:

@@ -4,7 +4,9 @@
     -> subscribe -> report what was missed, from the offset after the last one -> live, until the link drops
 
 Every notification is kept at once. The checkpoint moves with the live records only once the answer to the report is
-complete: before that, an outage could be stepped over. The therapy (start, stop, calibration, alerts) is never touched.
+complete: before that, an outage could be stepped over. A live record that leaves out more than a sensor's usual step is
+an outage too: what lies between is asked for before the checkpoint passes it. The therapy (start, stop, calibration,
+alerts) is never touched.
 
 Source: Bluetooth Continuous Glucose Monitoring Profile 1.0.1.
 """
@@ -12,8 +14,10 @@ Source: Bluetooth Continuous Glucose Monitoring Profile 1.0.1.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from gateway.devices import racp
@@ -59,6 +63,12 @@ _IN_PROGRESS: Final = frozenset({0xFE, 0x80})
 _LAST_OFFSET: Final = 0xFFFF
 _SAME_SESSION: Final = timedelta(minutes=1)
 """Two session starts closer than this are one: a sensor that computes its start may round differently."""
+_DRIFT: Final = timedelta(minutes=30)
+"""A sensor that computes its start from a clock that is set or drifts may move it by less than this."""
+_USUAL_STEP_MIN: Final = 5
+_LONGEST_STEP_MIN: Final = 15
+"""No sensor speaks more rarely; a longer step that was heard was an outage, and teaches nothing."""
+_STEPS_LEARNED: Final = 12
 
 
 class _Step(enum.Enum):
@@ -79,18 +89,28 @@ class CgmSession:
     Args:
         local_now: aware, the owner's wall clock and zone now; written to a sensor that does not know the time.
         state: the last durable checkpoint `cgm.session`, or None.
+        clock_is_trusted: whether `local_now` can be right; a sensor is never told a time that is not.
 
     Attributes:
         run_time_h: expected life of the sensor from the session start, hours; None until read.
     """
 
-    def __init__(self, local_now: datetime, state: Mapping[str, str | int | bool | None] | None = None) -> None:
+    def __init__(
+        self,
+        local_now: datetime,
+        state: Mapping[str, str | int | bool | None] | None = None,
+        *,
+        clock_is_trusted: bool = True,
+    ) -> None:
         self._local_now = local_now
+        self._clock_is_trusted = clock_is_trusted
         self._session_start, self._offset = _parsed(state or {})
         self._step = _Step.FEATURE
         self._feature: CgmFeature | None = None
         self._wants_time = False
         self._has_records_access = True
+        self._status_offset: int | None = None
+        self._steps: deque[int] = deque(maxlen=_STEPS_LEARNED)
         self._heard: int | None = None
         self._asked_all = False
         self._held: list[bytes] = []
@@ -104,7 +124,7 @@ class CgmSession:
     @property
     def patience(self) -> Patience:
         """A sensor speaks every few minutes, and may be out of its own range for hours."""
-        return Patience.FOREVER if self._step is _Step.LIVE else Patience.ANSWER
+        return Patience.LONG if self._step is _Step.LIVE else Patience.ANSWER
 
     def start(self) -> list[Request]:
         """The feature first: it decides how every other frame is read."""
@@ -119,12 +139,13 @@ class CgmSession:
                     self._step = _Step.STATUS
                     return [Read(_STATUS)]
                 case ("2aa9", _Step.STATUS):
-                    self._wants_time = _TIME_WANTED in parse_cgm_status(data, has_crc=self._has_crc).status
+                    status = parse_cgm_status(data, has_crc=self._has_crc)
+                    self._wants_time, self._status_offset = _TIME_WANTED in status.status, status.time_offset_min
                     self._step = _Step.START
                     return [Read(_START)]
                 case ("2aaa", _Step.START | _Step.START_WRITTEN):
                     return self._on_start(data)
-                case ("2aaa", _Step.LIVE):
+                case ("2aaa", _Step.LIVE | _Step.CATCHING_UP) if self._held:
                     return self._on_start_again(data)
                 case ("2aab", _Step.RUN_TIME):
                     self.run_time_h = parse_session_run_time(data, has_crc=self._has_crc)
@@ -135,8 +156,7 @@ class CgmSession:
             if char == _RUN_TIME:
                 return self._catch_up()
             keep = Keep(spoiled=(Spoiled(Frame(char, data), str(error)),))
-            self._step = _Step.DONE
-            return [keep, Close(Outcome.REFUSED, f"unreadable {char}")]
+            return [keep, *self._close(Outcome.REFUSED, f"unreadable {char}")]
 
     def on_notify(self, char: str, data: bytes) -> list[Request]:
         """Records, live or from the memory, and answers of the control point."""
@@ -160,7 +180,7 @@ class CgmSession:
                 return self._catch_up()
             case ("2aaa", _Step.START_WRITTEN):
                 return []
-            case ("2aaa", _Step.LIVE):
+            case ("2aaa", _Step.LIVE | _Step.CATCHING_UP) if self._held:
                 return self._close(Outcome.RETRY_LATER, "the session start cannot be read again")
             case ("2a52", _Step.CATCHING_UP):
                 if att_code in _IN_PROGRESS:
@@ -185,8 +205,7 @@ class CgmSession:
     def on_link_lost(self) -> list[Request]:
         """Everything that came is kept already, but for what waits for its session start."""
         self._step = _Step.DONE
-        held, self._held = self._held, []
-        return [Keep(loose=tuple(Frame(_MEASUREMENT, data) for data in held))] if held else []
+        return self._release()
 
     # --- the session --------------------------------------------------------------------------------------------
 
@@ -196,8 +215,8 @@ class CgmSession:
 
     def _on_start(self, data: bytes) -> list[Request]:
         said = parse_session_start_time(data, has_crc=self._has_crc)
-        was_written = self._step is _Step.START_WRITTEN
-        if (self._wants_time or not said.is_set) and not was_written:
+        may_write = self._step is not _Step.START_WRITTEN and self._clock_is_trusted
+        if (self._wants_time or not said.is_set) and may_write:
             self._step = _Step.START_WRITTEN
             now = write_session_start_time(self._local_now, has_crc=self._has_crc)
             return [Write(_START, now), Read(_START)]
@@ -219,16 +238,38 @@ class CgmSession:
         start = said.start if zone is None else said.start_in(zone)
         if start is None:
             return False
-        if self._session_start is None or abs(start - self._session_start) > _SAME_SESSION:
+        if not self._is_same_session(start):
             self._session_start, self._offset, self._heard = start, None, None
+        self._status_offset = None
         return True
 
+    def _is_same_session(self, start: datetime) -> bool:
+        """Whether `start` is the start that is known already, said a little differently.
+
+        A session that follows another begins after its last record; so a shift that is smaller than what has been read
+        of the session is no new one. The first start that was heard stays: it is part of the name of every record.
+        """
+        if self._session_start is None:
+            return False
+        shift = abs(start - self._session_start)
+        if shift <= _SAME_SESSION:
+            return True
+        now, read = self._status_offset, self._offset
+        if now is not None and read is not None and now < read:
+            return False
+        elapsed_min = read if read is not None else now
+        return elapsed_min is not None and shift < min(_DRIFT, timedelta(minutes=elapsed_min))
+
     def _catch_up(self) -> list[Request]:
-        self._step = _Step.CATCHING_UP
         self._asked_all = self._offset == _LAST_OFFSET
-        first = 0 if self._offset is None or self._asked_all else self._offset + 1
+        return [Subscribe(_MEASUREMENT), Subscribe(_RACP), self._ask()]
+
+    def _ask(self) -> Request:
+        """For everything after the checkpoint."""
+        self._step = _Step.CATCHING_UP
+        first = 0 if self._offset is None else min(self._offset + 1, _LAST_OFFSET)
         selection = racp.all_records() if self._asked_all else racp.time_offset_at_least(first)
-        return [Subscribe(_MEASUREMENT), Subscribe(_RACP), Write(_RACP, racp.report(selection))]
+        return Write(_RACP, racp.report(selection))
 
     def _on_answer(self, data: bytes) -> list[Request]:
         try:
@@ -258,7 +299,12 @@ class CgmSession:
 
     def _close(self, outcome: Outcome, detail: str) -> list[Request]:
         self._step = _Step.DONE
-        return [Close(outcome, detail)]
+        return [*self._release(), Close(outcome, detail)]
+
+    def _release(self) -> list[Request]:
+        """What waits for its session start is kept at least as it came."""
+        held, self._held = self._held, []
+        return [Keep(loose=tuple(Frame(_MEASUREMENT, data) for data in held))] if held else []
 
     # --- the records --------------------------------------------------------------------------------------------
 
@@ -268,13 +314,32 @@ class CgmSession:
             records = parse_cgm_measurement(data, has_crc=self._has_crc)
         except MalformedFrame as error:
             return [self._kept(spoiled=Spoiled(frame, str(error)))]
-        newest = max(record.time_offset_min for record in records)
+        offsets = sorted(record.time_offset_min for record in records)
+        newest = offsets[-1]
         if self._step is _Step.LIVE and not is_verified and self._offset is not None and newest < self._offset:
             self._held.append(data)
             return [Read(_START)] if len(self._held) == 1 else []
+        is_gap = self._step is _Step.LIVE and self._has_records_access and self._leaves_a_gap(offsets)
+        self._learn_step(offsets)
         self._heard = newest if self._heard is None else max(self._heard, newest)
+        if is_gap:
+            return [self._kept(records, frame, with_mark=False), self._ask()]
         is_further = self._step is _Step.LIVE and self._advance()
         return [self._kept(records, frame, with_mark=is_further)]
+
+    def _leaves_a_gap(self, offsets: Sequence[int]) -> bool:
+        """Whether a live notification (minutes, ascending) lies further behind the checkpoint than usual."""
+        if self._offset is None:
+            return False
+        known = [self._offset, *(offset for offset in offsets if offset > self._offset)]
+        usual_min = min(self._steps, default=_USUAL_STEP_MIN)
+        return any(2 * (later - earlier) > 3 * usual_min for earlier, later in pairwise(known))
+
+    def _learn_step(self, offsets: Sequence[int]) -> None:
+        heard = offsets if self._heard is None else [self._heard, *offsets]
+        self._steps.extend(
+            later - earlier for earlier, later in pairwise(heard) if 0 < later - earlier <= _LONGEST_STEP_MIN
+        )
 
     def _advance(self) -> bool:
         """Let the checkpoint follow what has come; whether it moved."""

@@ -1,12 +1,15 @@
 """Reading the new records of a glucose meter: Glucose Service 1808 with its Record Access Control Point.
 
     subscribe, read the feature
+    after a first dump that broke off -> look at the oldest record: did what came begin there?
     count what lies past the watermark
-      nothing -> look at the newest record: has the counter started again?
+      nothing -> look at the newest record: a lower number -> is the record of the watermark still there?
       some    -> look at the record of the watermark: is it still the same one?
     report -> wait for what is late -> keep -> (something is missing: report once more) -> close
 
-Records are durable before the watermark passes them, and before the next request is written.
+Records are durable before the watermark passes them, and before the next request is written. A record whose context is
+promised and has not come is not kept before the report has been answered in full: a dual meter says only in the context
+that a number is ketone. If the context stays away even then, the record is kept without it.
 
 Source: Bluetooth Glucose Profile 1.0, record access; Glucose Service 1.0.
 """
@@ -14,7 +17,7 @@ Source: Bluetooth Glucose Profile 1.0, record access; Glucose Service 1.0.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -65,18 +68,25 @@ _UNFILTERED: Final = frozenset(
     }
 )
 _Key = tuple[int, datetime | None]
+_LONG_AGO: Final = datetime.min  # noqa: DTZ901 -- before every base time, which has no zone
 
 
 class _Step(enum.Enum):
     SUBSCRIBING = enum.auto()
+    LOOKING_AT_OLDEST = enum.auto()
     COUNTING = enum.auto()
     PROBING = enum.auto()
     REPORTING = enum.auto()
     SETTLING = enum.auto()
     LOOKING_AT_NEWEST = enum.auto()
+    VERIFYING = enum.auto()
     CLEARING = enum.auto()
     ABORTING = enum.auto()
     DONE = enum.auto()
+
+
+_WITNESSING: Final = frozenset({_Step.LOOKING_AT_OLDEST, _Step.PROBING, _Step.LOOKING_AT_NEWEST, _Step.VERIFYING})
+"""Steps that ask for a single record to learn something from it, not to keep it."""
 
 
 class GlucoseFetch:
@@ -92,6 +102,8 @@ class GlucoseFetch:
         self._step = _Step.SUBSCRIBING
         self._asks_all = self._base.sequence is None or self._base.sequence == LAST_SEQUENCE
         self._is_same_life = False
+        self._newest: GlucoseMeasurement | None = None
+        self._has_looked = False
         self._expected: int | None = None
         self._rounds = 0
         self._was_cleared = False
@@ -123,7 +135,7 @@ class GlucoseFetch:
     def on_read(self, char: str, data: bytes) -> list[Request]:
         """The feature says what the meter can detect; nothing here depends on it."""
         del data
-        return self._count() if char == _FEATURE and self._step is _Step.SUBSCRIBING else []
+        return self._begin() if char == _FEATURE and self._step is _Step.SUBSCRIBING else []
 
     def on_notify(self, char: str, data: bytes) -> list[Request]:
         """A record, its context, or an answer of the control point."""
@@ -153,7 +165,7 @@ class GlucoseFetch:
         if self._step is _Step.DONE or char == _CONTEXT:
             return []
         if char == _FEATURE:
-            return self._count() if self._step is _Step.SUBSCRIBING else []
+            return self._begin() if self._step is _Step.SUBSCRIBING else []
         if char == _RACP and att_code in _IN_PROGRESS and not self._was_cleared:
             self._was_cleared = True
             self._interrupted, self._step = self._step, _Step.CLEARING
@@ -166,7 +178,7 @@ class GlucoseFetch:
         match self._step:
             case _Step.SETTLING:
                 return self._conclude()
-            case _Step.PROBING | _Step.LOOKING_AT_NEWEST if self._awaits_witness:
+            case step if step in _WITNESSING and self._awaits_witness:
                 return self._on_witness()
             case _Step.DONE:
                 return []
@@ -191,6 +203,13 @@ class GlucoseFetch:
             return racp.all_records()
         return racp.sequence_at_least(sequence + 1)
 
+    def _begin(self) -> list[Request]:
+        return self._count() if self._base.run is None else self._ask_one(_Step.LOOKING_AT_OLDEST, racp.first_record())
+
+    def _ask_one(self, step: _Step, selection: racp.Selection) -> list[Request]:
+        self._step, self._witness = step, None
+        return [Write(_RACP, racp.report(selection))]
+
     def _count(self) -> list[Request]:
         self._step = _Step.COUNTING
         return [Write(_RACP, racp.count(self._selection))]
@@ -200,8 +219,7 @@ class GlucoseFetch:
         sequence = self._base.sequence
         if self._asks_all or sequence is None or self._is_same_life:
             return self._report()
-        self._step, self._witness = _Step.PROBING, None
-        return [Write(_RACP, racp.report(racp.sequence_within(sequence, sequence)))]
+        return self._ask_one(_Step.PROBING, racp.sequence_within(sequence, sequence))
 
     def _report(self) -> list[Request]:
         self._step = _Step.REPORTING
@@ -210,10 +228,21 @@ class GlucoseFetch:
         return [Write(_RACP, racp.report(self._selection))]
 
     def _look_at_newest(self) -> list[Request]:
-        if self._base.sequence is None or self._is_same_life:
+        if self._base.sequence is None or self._is_same_life or self._has_looked:
             return self._finish(Outcome.COMPLETE)
-        self._step, self._witness = _Step.LOOKING_AT_NEWEST, None
-        return [Write(_RACP, racp.report_last())]
+        self._has_looked = True
+        return self._ask_one(_Step.LOOKING_AT_NEWEST, racp.last_record())
+
+    def _verify(self) -> list[Request]:
+        """Nothing lies past the watermark, and yet the newest record is another: wrapped, or started again?"""
+        sequence = self._base.sequence
+        if sequence is None:
+            return self._finish(Outcome.COMPLETE)
+        return self._ask_one(_Step.VERIFYING, racp.sequence_within(sequence, sequence))
+
+    def _report_all(self) -> list[Request]:
+        self._asks_all, self._expected, self._rounds = True, None, 0
+        return self._report()
 
     def _begin_epoch(self) -> list[Request]:
         """The counter has started again: everything that the meter holds belongs to its new life."""
@@ -228,7 +257,7 @@ class GlucoseFetch:
     # --- hearing ------------------------------------------------------------------------------------------------
 
     def _take_measurement(self, measurement: GlucoseMeasurement, frame: Frame) -> None:
-        if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST}:
+        if self._step in _WITNESSING:
             self._witness = measurement
             return
         key = (measurement.sequence, measurement.base_time)
@@ -237,7 +266,7 @@ class GlucoseFetch:
             self._fresh[key] = None
 
     def _take_context(self, context: GlucoseContext, frame: Frame) -> None:
-        if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST}:
+        if self._step in _WITNESSING:
             return
         known = self._contexts.get(context.sequence)
         self._contexts[context.sequence] = (context, frame)
@@ -253,16 +282,13 @@ class GlucoseFetch:
             return self._on_count(answer)
         if not isinstance(answer, RacpResult) or answer.request != RacpOpCode.REPORT_RECORDS:
             return []
-        if self._step in {_Step.PROBING, _Step.LOOKING_AT_NEWEST, _Step.REPORTING} and answer.code in _BUSY:
+        is_witnessing = self._step in _WITNESSING
+        if (is_witnessing or self._step is _Step.REPORTING) and answer.code in _BUSY:
             return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
-        match self._step:
-            case _Step.PROBING | _Step.LOOKING_AT_NEWEST:
-                self._awaits_witness = self._witness is None and answer.code == RacpResponseCode.SUCCESS
-                return [] if self._awaits_witness else self._on_witness()
-            case _Step.REPORTING:
-                return self._on_reported(answer)
-            case _:
-                return []
+        if is_witnessing:
+            self._awaits_witness = self._witness is None and answer.code == RacpResponseCode.SUCCESS
+            return [] if self._awaits_witness else self._on_witness(is_refused=not answer.is_success)
+        return self._on_reported(answer) if self._step is _Step.REPORTING else []
 
     def _on_count(self, answer: RacpCount | RacpResult) -> list[Request]:
         if isinstance(answer, RacpCount):
@@ -276,16 +302,35 @@ class GlucoseFetch:
             return self._look_at_newest()
         return self._probe()
 
-    def _on_witness(self) -> list[Request]:
-        """The record that tells whether the counter still lives its old life has come, or will not come."""
+    def _on_witness(self, *, is_refused: bool = False) -> list[Request]:
+        """The single record that was asked for has come, or will not come; the meter may not know such a request."""
         self._awaits_witness = False
         witness = self._witness
+        if self._step is _Step.LOOKING_AT_OLDEST:
+            self._base = self._base.begun_by(witness)
+            self._asks_all = self._base.sequence is None or self._base.sequence == LAST_SEQUENCE
+            return self._count()
         if witness is not None and self._base.contradicts(witness):
             return self._begin_epoch()
-        if self._step is _Step.LOOKING_AT_NEWEST:
-            return self._finish(Outcome.COMPLETE)
-        self._is_same_life = witness is not None and witness.sequence == self._base.sequence
-        return self._report()
+        is_own = witness is not None and witness.sequence == self._base.sequence
+        match self._step:
+            case _Step.LOOKING_AT_NEWEST:
+                self._newest = witness
+                is_lower = witness is not None and self._base.is_above(witness)
+                return self._verify() if is_lower or is_refused else self._finish(Outcome.COMPLETE)
+            case _Step.VERIFYING:
+                return self._on_verified(is_own=is_own, is_refused=is_refused)
+            case _:
+                self._is_same_life = is_own
+                return self._report()
+
+    def _on_verified(self, *, is_own: bool, is_refused: bool) -> list[Request]:
+        """A newest record below the watermark: a wrap only if the record of the watermark is still there."""
+        if is_own:
+            self._is_same_life = True
+            is_suspect = self._newest is not None or self._base.is_near_wrap
+            return self._report_all() if is_suspect else self._finish(Outcome.COMPLETE)
+        return self._report_all() if is_refused or self._newest is None else self._begin_epoch()
 
     def _on_reported(self, answer: RacpResult) -> list[Request]:
         if answer.is_success:
@@ -296,8 +341,7 @@ class GlucoseFetch:
             self._step = _Step.SETTLING
             return self._settle()
         if answer.code in _UNFILTERED and not self._asks_all:
-            self._asks_all, self._expected, self._rounds = True, None, 0
-            return self._report()
+            return self._report_all()
         return self._finish(Outcome.REFUSED, f"record access code {int(answer.code)}")
 
     @property
@@ -310,8 +354,7 @@ class GlucoseFetch:
         if own:
             return any(self._base.contradicts(m) for m in own)
         if self._asks_all:
-            newest = max(measurements, key=lambda m: m.sequence, default=None)
-            return newest is not None and self._base.contradicts(newest)
+            return bool(measurements) and all(self._base.is_above(m) for m in measurements)
         return any(self._base.is_after(m) for m in measurements if m.sequence > self._base.sequence)
 
     # --- keeping ------------------------------------------------------------------------------------------------
@@ -335,7 +378,7 @@ class GlucoseFetch:
 
     def _conclude(self) -> list[Request]:
         if self._missing and self._rounds < 2:
-            partial = self._keep(self._base.along(self._measurements, self._complete))
+            partial = self._keep_complete()
             again = self._report()
             if not partial:
                 return again
@@ -347,13 +390,20 @@ class GlucoseFetch:
     def _measurements(self) -> list[GlucoseMeasurement]:
         return [measurement for measurement, _ in self._records.values()]
 
-    def _keep(self, watermark: GlucoseWatermark) -> list[Request]:
+    @property
+    def _current_offset_min(self) -> int | None:
+        """Time offset of the newest record that has come: what lies between the meter's two clocks now."""
+        newest = max(self._measurements, key=lambda m: (m.base_time or _LONG_AGO, m.sequence), default=None)
+        return None if newest is None else newest.time_offset_min
+
+    def _keep(self, watermark: GlucoseWatermark, keys: Collection[_Key]) -> list[Request]:
         records = []
-        for key in self._fresh:
+        current_offset_min = self._current_offset_min
+        for key in [key for key in self._fresh if key in keys]:
+            del self._fresh[key]
             measurement, frame = self._records[key]
-            context = self._contexts.get(measurement.sequence)
-            frames = (frame,) if context is None else (frame, context[1])
-            records.append(GlucoseRecord(measurement, None if context is None else context[0], frames))
+            context, *more = self._contexts.get(measurement.sequence, (None,))
+            records.append(GlucoseRecord(measurement, context, (frame, *more), current_offset_min))
         mark = watermark.mark if watermark != self._durable else None
         numbers = {sequence for sequence, _ in self._records}
         orphans = [f for n, (_, f) in self._contexts.items() if n not in numbers and f not in self._orphans]
@@ -362,22 +412,24 @@ class GlucoseFetch:
         keep = Keep(tuple(records), tuple(self._spoiled), tuple(orphans), epoch=self._base.epoch, mark=mark)
         self._orphans.update(orphans)
         self._durable = watermark
-        self._fresh.clear()
         self._spoiled.clear()
         return [keep]
 
+    def _keep_complete(self) -> list[Request]:
+        """What lacks nothing; the rest is asked for again."""
+        complete = self._complete
+        return self._keep(self._base.along(self._measurements, complete), complete)
+
     def _partial(self) -> list[Request]:
-        if self._step is _Step.DONE or self._is_epoch_in_doubt:
-            return []
-        return self._keep(self._base.along(self._measurements, self._complete))
+        return [] if self._step is _Step.DONE or self._is_epoch_in_doubt else self._keep_complete()
 
     def _finish(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
         if outcome is not Outcome.COMPLETE:
             kept = self._partial()
         elif self._missing > self._spoiled_measurements:
-            kept = self._keep(self._base.along(self._measurements, set(self._records)))
+            kept = self._keep(self._base.along(self._measurements, self._records), self._records)
         else:
-            kept = self._keep(self._base.past(self._measurements))
+            kept = self._keep(self._base.past(self._measurements), self._records)
         close = Close(outcome, detail)
         self._step = _Step.DONE
         if not kept:
@@ -388,12 +440,17 @@ class GlucoseFetch:
     def _resume(self) -> list[Request]:
         """Ask again what the meter was too busy to hear."""
         match self._interrupted:
+            case _Step.LOOKING_AT_OLDEST:
+                return self._begin()
             case _Step.PROBING:
                 return self._probe()
             case _Step.REPORTING:
                 self._rounds -= 1
                 return self._report()
             case _Step.LOOKING_AT_NEWEST:
+                self._has_looked = False
                 return self._look_at_newest()
+            case _Step.VERIFYING:
+                return self._verify()
             case _:
                 return self._count()

@@ -80,6 +80,11 @@ class GlucoseWatermark:
         """Nothing read yet of the counter's next life."""
         return GlucoseWatermark(self.epoch + 1)
 
+    @property
+    def is_near_wrap(self) -> bool:
+        """Whether the counter may have passed 65535 since."""
+        return self.sequence is not None and self.sequence >= _HALF
+
     def begun_by(self, oldest: GlucoseMeasurement | None) -> GlucoseWatermark:
         """The watermark once `oldest`, the first record of the memory, is known: the run counts if it begins in it."""
         run = self.run
@@ -123,11 +128,11 @@ class GlucoseWatermark:
         best = self
         if self.sequence is None:
             for place, record in enumerate(arrived):
-                if record.sequence != arrived[0].sequence + place or record.sequence not in by_number:
+                in_order = record.sequence == arrived[0].sequence + place
+                if not in_order or record.sequence not in by_number:
                     break
-                best = (
-                    best._at(record) if arrived[0].sequence in _FIRST_SEQUENCES else best._running(arrived[0], record)
-                )
+                is_first = arrived[0].sequence in _FIRST_SEQUENCES
+                best = best._at(record) if is_first else best._running(arrived[0], record)
             return best
         while best.sequence is not None and (best.sequence + 1) % _NUMBERS in by_number:
             best = best._at(by_number.pop((best.sequence + 1) % _NUMBERS))

@@ -75,11 +75,18 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class GlucoseRecord:
-    """One stored test: the measurement, its context where one came, and their payloads (the measurement's first)."""
+    """One stored test.
+
+    Attributes:
+        measurement, context: the record, and its context where one came.
+        frames: their payloads, the measurement's first.
+        current_offset_min: time offset of the newest record that has come in this visit; None when not known.
+    """
 
     measurement: GlucoseMeasurement
     context: GlucoseContext | None
     frames: tuple[Frame, ...]
+    current_offset_min: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +104,33 @@ class CgmSample:
 
 @dataclass(frozen=True, slots=True)
 class WeightSample:
-    """One Weight Measurement."""
+    """One Weight Measurement.
+
+    `clock_set_to`: naive, what the scale's clock was set to in this visit before it spoke; None: it was left alone.
+    """
 
     measurement: WeightMeasurement
     frames: tuple[Frame, ...]
+    clock_set_to: datetime | None = None
+
+    @property
+    def is_time_sent(self) -> bool:
+        """Whether the scale sent a time stamp, readable or not."""
+        return _is_time_sent(self.frames)
 
 
 @dataclass(frozen=True, slots=True)
 class CompositionSample:
-    """One Body Composition Measurement, joined from one or more packets."""
+    """One Body Composition Measurement, joined from one or more packets; `clock_set_to` as for `WeightSample`."""
 
     measurement: BodyCompositionMeasurement
     frames: tuple[Frame, ...]
+    clock_set_to: datetime | None = None
+
+    @property
+    def is_time_sent(self) -> bool:
+        """Whether the scale sent a time stamp in one of its packets, readable or not."""
+        return _is_time_sent(self.frames)
 
 
 Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample
@@ -188,7 +210,13 @@ class Patience(enum.Enum):
     """As long as a device may take over an answer."""
     QUIET = "quiet"
     """A few seconds: the device has probably said everything."""
-    FOREVER = "forever"
+    LONG = "long"
+    """An hour: no word is due, and only a link that died unnoticed is looked for."""
+
+
+def _is_time_sent(frames: tuple[Frame, ...]) -> bool:
+    """Bit 1 of the first octet announces the time stamp, in 2A9D as in 2A9C."""
+    return any(int.from_bytes(frame.payload[:1], "little") & 0x02 for frame in frames)
 
 
 class Procedure(Protocol):

@@ -109,7 +109,7 @@ class ScaleSession:
         try:
             match char:
                 case "2a9d":
-                    sample = WeightSample(parse_weight_measurement(data), (frame,))
+                    sample = WeightSample(parse_weight_measurement(data), (frame,), self._set_clock_to)
                     return [Keep(records=(sample,), is_told_once=True)]
                 case "2a9c":
                     return self._take_composition(parse_body_composition_measurement(data), frame)
@@ -127,7 +127,9 @@ class ScaleSession:
 
     def on_refused(self, char: str, att_code: int) -> list[Request]:
         """A scale may lack one of the two services, users, or a clock that can be set."""
-        if char == _USER_CONTROL_POINT:
+        if char == _CURRENT_TIME:
+            self._set_clock_to = None
+        elif char == _USER_CONTROL_POINT:
             if self._waits_for_consent and att_code != ATT_NOT_FOUND:
                 self._consent_problem = f"attribute error {att_code:#04x}"
             self._waits_for_consent = False
@@ -174,7 +176,8 @@ class ScaleSession:
         records = []
         for measurement in whole:
             is_this = measurement is packet
-            records.append(CompositionSample(measurement, (frame,) if is_this else tuple(parts)))
+            frames = (frame,) if is_this else tuple(parts)
+            records.append(CompositionSample(measurement, frames, self._set_clock_to))
         return [Keep(records=tuple(records), loose=loose, is_told_once=True)]
 
     def _close_group(self) -> list[Request]:
@@ -182,4 +185,4 @@ class ScaleSession:
         parts, self._parts = self._parts, []
         if whole is None:
             return []
-        return [Keep(records=(CompositionSample(whole, tuple(parts)),), is_told_once=True)]
+        return [Keep(records=(CompositionSample(whole, tuple(parts), self._set_clock_to),), is_told_once=True)]

@@ -2,7 +2,7 @@
 
 from gateway.fhir.mes.context import LEGACY_PROFILES, MES_PROFILES, NATIONAL_PROFILES, MesContext, MesProfiles
 from gateway.fhir.mes.device import phd_device, system_identifier
-from gateway.fhir.mes.drafts import drafts_for, summary_drafts
+from gateway.fhir.mes.drafts import drafts_for, identities_of, summary_drafts
 from gateway.fhir.mes.measures import (
     MIN_GMI_DAYS,
     NotForSpace,
@@ -28,6 +28,7 @@ __all__ = [
     "capillary_glucose_bundle",
     "drafts_for",
     "gmi_bundle",
+    "identities_of",
     "interstitial_mean_bundle",
     "leaves",
     "matches",

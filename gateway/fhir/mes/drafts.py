@@ -24,7 +24,17 @@ from gateway.model import (
     StoredReading,
 )
 
-__all__ = ["drafts_for", "summary_drafts"]
+__all__ = ["drafts_for", "identities_of", "summary_drafts"]
+
+_KINDS = {Metric.BODY_MASS: "body_mass", Metric.GLUCOSE_CAPILLARY: "glucose_capillary"}
+
+
+def identities_of(stored: StoredReading) -> tuple[str, ...]:
+    """Identities of every draft that any version of this reading can have given, whether or not it leaves as it is."""
+    kind = _KINDS.get(stored.reading.metric)
+    if kind is None or stored.person_id is None:
+        return ()
+    return (f"{kind}|{stored.person_id}|{stored.reading.key}",)
 
 
 def drafts_for(
@@ -33,25 +43,24 @@ def drafts_for(
     """What should leave because of one reading: one draft, or none when it stays at home or belongs to nobody yet.
 
     `context` must be the account of `stored.person_id`. A draft's identity names person and reading, so that a
-    corrected value of the same reading is not sent a second time: the space offers no correction.
+    corrected value replaces one that still waits, and is not sent after one that was: the space offers no correction.
     """
     reading = stored.reading
     if stored.person_id is None or not leaves(reading):
         return []
-    if reading.metric is Metric.BODY_MASS:
-        kind, bundle = "body_mass", weight_bundle(reading, device, context)
-    else:
-        kind, bundle = "glucose_capillary", capillary_glucose_bundle(reading, device, context)
+    bundle_of = weight_bundle if reading.metric is Metric.BODY_MASS else capillary_glucose_bundle
+    bundle = bundle_of(reading, device, context)
     return [
         DepartureDraft(
-            identity=f"{kind}|{stored.person_id}|{reading.key}",
+            identity=identity,
             person_id=stored.person_id,
             data_type=reading.metric.info.data_type,
             destination_id=destination_id,
-            kind=kind,
+            kind=_KINDS[reading.metric],
             effective_at=reading.effective_at.replace(microsecond=0),
             resource=to_json(bundle),
         )
+        for identity in identities_of(stored)
     ]
 
 

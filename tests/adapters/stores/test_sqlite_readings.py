@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_store_kit import ADA, BOB, METER, NOW, batch, household, open_store, query, reading
 
-from gateway.adapters.stores.sqlite.codec import METRIC_CODES, QUALITY_CODES, UNIT_CODES, decode_reading, encode_reading
+from gateway.adapters.stores.sqlite.codec import METRIC_CODES, QUALITY_CODES, UNIT_CODES, Series, encode_reading
+from gateway.adapters.stores.sqlite.decoding import decode_provenance, decode_readings
 from gateway.errors import PermanentError, StoreUnavailable
 from gateway.model import (
     Absent,
@@ -33,6 +34,7 @@ from gateway.model import (
     RawFrame,
     Reading,
     SourceKind,
+    StoredReading,
     TimeQuality,
     Unit,
 )
@@ -100,8 +102,11 @@ def test_a_reading_comes_back_as_it_went_in(original: Reading) -> None:
     """Decimals, specials, contexts and microseconds survive the columns exactly."""
     (_, _, _, key, effective, _, offset, quality, received, provenance, *content) = encode_reading(original, None)
     row = (1, 1, 1, key, effective, offset, quality, received, 1, *content[:5], None)
-    stored = decode_reading(row, (original.device_id, original.epoch, original.metric), ADA, provenance)  # type: ignore[arg-type]
+    series: dict[int, Series] = {1: (original.device_id, original.epoch, original.metric)}
+    (stored,) = decode_readings([row], series, {1: ADA}, {1: decode_provenance(provenance)})  # type: ignore[list-item]
     assert original == stored.reading
+    assert (Reading, StoredReading) == (type(stored.reading), type(stored))
+    assert stored == replace(stored, reading=replace(stored.reading))
     assert str(original.value) == str(stored.reading.value)
 
 
@@ -170,21 +175,36 @@ async def test_reading_a_memory_again_after_its_clock_was_set_is_no_correction(t
         assert undated == stored["r2"]
 
 
+def _with_loose(told: Batch, *payloads: bytes, received: int = 0) -> Batch:
+    """The batch with further payloads, to which no reading refers unless it refers to their place."""
+    at = NOW + timedelta(seconds=received)
+    more = tuple(RawFrame(METER, SourceKind.BLUETOOTH, "2a18", payload, at) for payload in payloads)
+    return replace(told, frames=told.frames + more)
+
+
 _SIGHTINGS = st.lists(
-    st.tuples(st.integers(1, 3), st.sampled_from(["90", "100", "110"]), st.integers(0, 4)), min_size=1, max_size=8
+    st.tuples(
+        st.integers(1, 3),
+        st.sampled_from(["90", "100", "110"]),
+        st.integers(0, 4),
+        st.lists(st.sampled_from([b"", b"a", b"1=90"]), max_size=2),
+    ),
+    min_size=1,
+    max_size=8,
 )
 
 
 @given(_SIGHTINGS, st.randoms(use_true_random=False))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_order_and_repetition_of_batches_do_not_matter(
-    tmp_path: Path, sightings: list[tuple[int, str, int]], random: object
+    tmp_path: Path, sightings: list[tuple[int, str, int, list[bytes]]], random: object
 ) -> None:
-    """Any permutation, repetition and grouping of the same batches leaves the same store."""
-    batches = [
-        batch(reading(number, value, received=received, frame=0), payload=f"{number}={value}".encode())
-        for number, value, received in sightings
-    ]
+    """Any permutation, repetition and grouping of the same batches leaves the same store, loose payloads included."""
+    batches = []
+    for number, value, received, payloads in sightings:
+        told = batch(reading(number, value, received=received, frame=0), payload=f"{number}={value}".encode())
+        batches.append(told if number < 3 else replace(told, readings=(), frames=()))
+        batches[-1] = _with_loose(batches[-1], *payloads, received=received)
     shuffled = batches + batches[::2]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 
@@ -202,12 +222,70 @@ def test_order_and_repetition_of_batches_do_not_matter(
             query(folder, f"SELECT record_key, {columns} FROM reading v ORDER BY 1"),  # noqa: S608
             query(folder, f"SELECT {key}, {columns} FROM revision v ORDER BY 1, 3"),  # noqa: S608
             query(folder, "SELECT person, metric, local_day FROM dirty_day ORDER BY 1, 2, 3"),
+            query(folder, "SELECT payload, received_at FROM frame WHERE digest IS NOT NULL ORDER BY 1"),
+            query(folder, "SELECT payload, count(*) FROM frame WHERE digest IS NULL GROUP BY 1 ORDER BY 1"),
         ]
 
     run = len(list(tmp_path.iterdir()))
     expected = asyncio.run(fill(tmp_path / f"a{run}", batches, at_once=False))
     assert expected == asyncio.run(fill(tmp_path / f"b{run}", shuffled, at_once=False))
     assert expected == asyncio.run(fill(tmp_path / f"c{run}", shuffled, at_once=True))
+    assert {payload for *_, payloads in sightings for payload in payloads} == {payload for payload, _ in expected[3]}
+
+
+async def test_every_payload_of_a_batch_is_kept(tmp_path: Path) -> None:
+    """A payload that no reading refers to is on disk once, also without any reading, and can be read back."""
+    told = replace(batch(reading(1, frame=1), payload=b"1"), frames=())
+    told = _with_loose(told, b"context", b"measurement", b"second packet")
+    async with open_store(tmp_path) as store:
+        assert CommitReceipt(added=1) == await store.readings.commit(told)
+        assert CommitReceipt(known=1) == await store.readings.commit(told)
+        assert CommitReceipt() == await store.readings.commit(_with_loose(Batch(), b"context", b"early", received=-9))
+        (stored,) = await store.readings.readings()
+        raw = [await store.readings.raw(number) for number in range(1, 10)]
+        assert [told.frames[1]] == [frame for number, frame in enumerate(raw, 1) if number == stored.raw_id]
+        assert [-9, 0, 0, -9] == [(f.received_at - NOW).total_seconds() for f in raw if f is not None]
+        assert [b"context", b"measurement", b"second packet", b"early"] == [f.payload for f in raw if f is not None]
+        other_device = replace(told.frames[0], device_id=DeviceId("meter-2"))
+        other_channel = replace(told.frames[0], channel="2a34")
+        await store.readings.commit(Batch(frames=(other_device, other_channel)))
+        await store.readings.commit(batch(reading(2, frame=0, received=9), payload=b"context"))
+    assert [(7,)] == query(tmp_path, "SELECT count(*) FROM frame")
+
+
+async def test_loose_payloads_are_purged_by_age(tmp_path: Path) -> None:
+    """Retention removes them like the others; one that is told again afterwards is kept again."""
+    async with open_store(tmp_path) as store:
+        await store.readings.commit(_with_loose(Batch(), b"old"))
+        await store.readings.commit(_with_loose(Batch(), b"new", received=9))
+        assert 1 == await store.purge_raw(NOW + timedelta(seconds=5))
+        assert [(b"new",)] == query(tmp_path, "SELECT payload FROM frame")
+        await store.readings.commit(_with_loose(Batch(), b"old", b"new", received=20))
+    assert [(b"new",), (b"old",)] == query(tmp_path, "SELECT payload FROM frame ORDER BY received_at")
+
+
+async def test_a_payload_in_quarantine_is_not_kept_twice(tmp_path: Path) -> None:
+    """A frame set aside stays in quarantine alone, unless quarantine would cut it."""
+    short, long = _with_loose(Batch(), b"{", b"x" * 65_537).frames
+    aside = tuple(Quarantined(frame, QuarantineReason.MALFORMED, "too short") for frame in (short, long))
+    async with open_store(tmp_path) as store:
+        receipt = await store.readings.commit(Batch(frames=(short, long), quarantined=aside))
+        assert CommitReceipt(quarantined=2) == receipt
+    assert [(65_537,)] == query(tmp_path, "SELECT length(payload) FROM frame")
+
+
+async def test_commits_out_of_turn_keep_their_payloads(tmp_path: Path) -> None:
+    """A commit that had to wait and is overtaken in the queue still gets payload numbers that were never used."""
+    async with open_store(tmp_path) as store:
+        encode = store.readings._encoder.encode
+        first, second = (encode(batch(reading(n, frame=0), payload=b"%d" % n)) for n in (1, 2))
+        await store.readings.commit(batch(reading(3, frame=0), payload=b"3"))
+        await store.purge_raw(NOW + timedelta(days=1))
+        await asyncio.gather(store._writer.commit(second), store._writer.commit(first))
+        numbers = {s.reading.record_key: s.raw_id for s in await store.readings.readings()}
+    assert 3 == len(set(numbers.values()))
+    own = "FROM reading r JOIN frame f USING (raw_id) WHERE 'r' || CAST(f.payload AS TEXT) = r.record_key"
+    assert [(2,)] == query(tmp_path, f"SELECT count(*) {own}")
 
 
 async def test_concurrent_commits_share_transactions(tmp_path: Path) -> None:

@@ -227,6 +227,8 @@ class ScriptedMeter:
             case 4:
                 high = int.from_bytes(operand[2:4], "little")
                 return [r for r in self.records if low <= r.sequence <= high]
+            case 5:
+                return self.records and [min(self.records, key=lambda r: str(r.base_time))]
             case 6:
                 return self.records and [max(self.records, key=lambda r: str(r.base_time))]
             case _:

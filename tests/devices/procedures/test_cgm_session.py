@@ -149,13 +149,130 @@ def test_each_live_notification_is_kept_at_once_and_moves_the_checkpoint() -> No
     for request in _opened(session, sensor):
         assert isinstance(request, Keep)
         shelf.put(request, identity)
-    assert Patience.FOREVER == session.patience
+    assert Patience.LONG == session.patience
     (keep,) = session.on_notify("2aa7", sensor.frame([10]))
     assert isinstance(keep, Keep)
     assert keep.mark is not None
     assert 10 == keep.mark.state["offset"]
     assert not keep.is_told_once
     assert [] == session.on_silence()
+
+
+def live(session: CgmSession, sensor: ScriptedSensor, *offsets: int) -> list[object]:
+    return [*session.on_notify("2aa7", sensor.frame(offsets))]
+
+
+def marked(requests: Iterable[object]) -> list[object]:
+    return [request.mark.state["offset"] for request in requests if isinstance(request, Keep) and request.mark]
+
+
+def test_gap_between_live_records_is_asked_for_before_the_checkpoint_passes_it() -> None:
+    """Lost notifications are fetched from the memory; a link that breaks meanwhile leaves the mark before them."""
+    session, sensor = CgmSession(NOW), ScriptedSensor([5, 10])
+    assert [10] == marked(_opened(session, sensor))
+    assert [15] == marked(live(session, sensor, 15))
+    sensor.offsets += [15, 20, 25, 30, 35]
+    keep, asked = live(session, sensor, 30)
+    assert isinstance(keep, Keep)
+    assert ([], 1) == (marked([keep]), len(keep.records))
+    assert Write("2a52", b"\x01\x03\x01\x10\x00") == asked
+    assert Patience.ANSWER == session.patience
+    assert [] == marked(live(session, sensor, 35))
+    said = sensor.write("2a52", b"\x01\x03\x01\x10\x00")
+    assert isinstance(said, list)
+    kept = [request for word in said for request in session.on_notify(*word)]
+    assert [35] == marked(kept)
+    assert {20, 25} <= {
+        record.record.time_offset_min
+        for request in kept
+        if isinstance(request, Keep)
+        for record in request.records
+        if isinstance(record, CgmSample)
+    }
+    assert [40] == marked(live(session, sensor, 40))
+
+
+def test_usual_step_is_learned_from_the_sensor() -> None:
+    """A sensor that speaks every quarter of an hour leaves no gap by that; one of every minute does by missing one."""
+    slow, fast = ScriptedSensor([0, 15, 30]), ScriptedSensor([0, 1, 2])
+    sessions = CgmSession(NOW), CgmSession(NOW)
+    _opened(sessions[0], slow)
+    _opened(sessions[1], fast)
+    assert [45] == marked(live(sessions[0], slow, 45))
+    assert [] == marked(live(sessions[1], fast, 4))
+
+
+def test_gap_of_a_sensor_without_a_memory_is_passed() -> None:
+    """Nothing can be asked for: the checkpoint follows what is heard."""
+    session, sensor = CgmSession(NOW), ScriptedSensor([], has_records_access=False)
+    _opened(session, sensor)
+    assert [5, 500] == marked([*live(session, sensor, 5), *live(session, sensor, 500)])
+
+
+@pytest.mark.parametrize("shift_min", [-20, 2, 20])
+def test_start_that_moves_a_little_is_the_same_session(shift_min: int) -> None:
+    """A sensor that computes its start from a drifting clock does not make its whole session be read again."""
+    sensor, shelf = ScriptedSensor(list(range(5, 305, 5))), Shelf()
+    follow(sensor, shelf)
+    sensor.start = START + timedelta(minutes=shift_min)
+    sensor.offsets += [305]
+    follow(sensor, shelf)
+    assert [("2a52", b"\x01\x03\x01\x2d\x01")] == sensor.log
+    assert identities(sensor) == shelf.records.keys()
+    assert {"session_start": START.isoformat(), "offset": 305} == shelf.state
+
+
+@pytest.mark.parametrize(("shift_min", "offsets"), [(31, [5, 400]), (20, [5, 10]), (320, [5])])
+def test_start_that_cannot_be_the_same_session_is_a_new_one(shift_min: int, offsets: list[int]) -> None:
+    """A shift of half an hour, an offset behind the checkpoint, or a start after what was read: another session."""
+    sensor, shelf = ScriptedSensor(list(range(5, 305, 5))), Shelf()
+    follow(sensor, shelf)
+    later = START + timedelta(minutes=shift_min)
+    sensor.start, sensor.offsets = later, offsets
+    follow(sensor, shelf)
+    assert {(later, offset) for offset in offsets} <= shelf.records.keys()
+
+
+def test_short_session_followed_by_another_is_not_taken_for_drift() -> None:
+    """A sensor that was started anew after ten minutes began after everything that had been read of it."""
+    sensor, shelf = ScriptedSensor([5, 10]), Shelf()
+    follow(sensor, shelf)
+    later = START + timedelta(minutes=12)
+    sensor.start, sensor.offsets = later, [5, 10, 15]
+    follow(sensor, shelf)
+    assert {(later, 5), (later, 10), (later, 15)} <= shelf.records.keys()
+
+
+@pytest.mark.parametrize(("start", "status"), [(None, 0), (START, 1), (START, 0)])
+def test_untrusted_clock_is_never_told_to_a_sensor(start: datetime | None, status: int) -> None:
+    """A sensor without a start waits until we know the time; one that has a start is followed."""
+    sensor, shelf = ScriptedSensor([5], start=start, status=status), Shelf()
+    closed = converse(CgmSession(NOW, clock_is_trusted=False), sensor, shelf, identity)
+    assert [] == [data for char, data in sensor.log if char == "2aaa"]
+    assert (Outcome.RETRY_LATER if start is None else Outcome.LINK_LOST) == closed.outcome
+    assert (set() if start is None else identities(sensor)) == shelf.records.keys()
+
+
+@pytest.mark.parametrize("ending", ["refused", "malformed", "unset", "silent"])
+def test_records_of_an_unclear_session_are_kept_whatever_ends_it(ending: str) -> None:
+    """A start that cannot be read again loses no octet of what waits for it."""
+    session, sensor = CgmSession(NOW), ScriptedSensor([5, 500])
+    _opened(session, sensor)
+    frames = [sensor.frame([5]), sensor.frame([10])]
+    for frame in frames:
+        session.on_notify("2aa7", frame)
+    match ending:
+        case "refused":
+            requests = session.on_refused("2aaa", 0x0E)
+        case "malformed":
+            requests = session.on_read("2aaa", b"")
+        case "unset":
+            requests = session.on_read("2aaa", encode_session_start(None, crc=True))
+        case _:
+            session.on_notify("2aa7", sensor.frame([900]))
+            requests = [*session.on_silence(), *session.on_silence()]
+    assert frames == [f.payload for request in requests if isinstance(request, Keep) for f in request.loose]
+    assert isinstance(requests[-1], Close)
 
 
 def test_new_session_start_is_a_new_session() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -32,7 +33,7 @@ def expected(meter: ScriptedMeter, epoch: int = 0) -> set[Identity]:
     return {(epoch, record.sequence, record.base_time) for record in meter.records}
 
 
-def with_context(shelf: Shelf) -> set[int]:
+def with_context_kept(shelf: Shelf) -> set[int]:
     return {
         record.measurement.sequence
         for record in shelf.records.values()
@@ -153,7 +154,7 @@ def test_context_is_paired_by_number_wherever_it_comes(place: str) -> None:
     meter = ScriptedMeter(meter_records(1, 6, base=BASE, with_context=(2, 3, 6)), contexts=place)
     shelf = Shelf()
     assert Outcome.COMPLETE == visit(meter, shelf).outcome
-    assert {2, 3, 6} == with_context(shelf)
+    assert {2, 3, 6} == with_context_kept(shelf)
     assert 6 == (shelf.state or {})["sequence"]
 
 
@@ -181,15 +182,15 @@ def test_only_latecomers_are_waited_for_briefly() -> None:
     assert (Patience.ANSWER, Patience.QUIET) == (before, fetch.patience)
 
 
-def test_context_lost_with_the_link_holds_the_watermark() -> None:
-    """The record is kept, but asked for again, so that its context can still come."""
+def test_context_lost_with_the_link_holds_its_record_back() -> None:
+    """Without its promised context a record is not kept: it comes again, and may turn out to be ketone."""
     meter = ScriptedMeter(meter_records(1, 4, base=BASE, with_context=(3,)))
     shelf = Shelf()
     assert Outcome.LINK_LOST == visit(meter, shelf, cut_after=1 + 1 + 3).outcome
-    assert 3 == len(shelf.records)
+    assert {1, 2} == {key[1] for key in shelf.records if isinstance(key, tuple)}
     assert 2 == (shelf.state or {})["sequence"]
     visit(meter, shelf)
-    assert {3} == with_context(shelf)
+    assert {3} == with_context_kept(shelf)
     assert expected(meter) == shelf.records.keys()
 
 
@@ -300,6 +301,109 @@ def test_counter_that_wraps_goes_on_in_its_epoch() -> None:
     assert {"epoch": 0, "sequence": 3} == _without_time(shelf.state)
 
 
+def test_reset_from_a_high_number_is_not_taken_for_a_wrap() -> None:
+    """A counter that begins again at 1 is read, however high it stood before, and every later visit goes on from it."""
+    old, shelf = ScriptedMeter(meter_records(40_000, 40_003, base=BASE)), Shelf()
+    visit(old, shelf)
+    new = ScriptedMeter(meter_records(1, 3, base=BASE + timedelta(days=3_000)))
+    assert Outcome.COMPLETE == visit(new, shelf).outcome
+    assert expected(old, 0) | expected(new, 1) == shelf.records.keys()
+    new.records += meter_records(4, 4, base=BASE + timedelta(days=3_000))
+    visit(new, shelf)
+    assert {"epoch": 1, "sequence": 4} == _without_time(shelf.state)
+    assert expected(old, 0) | expected(new, 1) == shelf.records.keys()
+
+
+@pytest.mark.parametrize("refusals", [{}, {b"\x01\x04": 4}, {b"\x01\x06": 4}, {b"\x01\x04": 4, b"\x01\x06": 4}])
+@pytest.mark.parametrize("newest", [65_533, 40_000, 9])
+def test_lower_newest_record_is_never_left_unread(newest: int, refusals: dict[bytes, int]) -> None:
+    """Wrapped or begun again, with or without the requests that tell them apart: everything there is, is read."""
+    meter, shelf = ScriptedMeter(meter_records(newest - 3, newest, base=BASE)), Shelf()
+    visit(meter, shelf)
+    before = expected(meter)
+    meter.refusals = refusals
+    kept = meter.records if newest > 60_000 else []
+    meter.records = kept + meter_records(0, 2, base=BASE + timedelta(days=3_000))
+    assert Outcome.COMPLETE == visit(meter, shelf).outcome
+    epoch = 0 if kept else 1
+    assert before | expected(meter, epoch) == shelf.records.keys()
+
+
+def test_records_say_which_time_offset_is_in_force() -> None:
+    """Each record is handed over with the offset of the newest, so that older ones can be put on the same clock."""
+    memory = [replace(r, time_offset_min=60 if r.sequence < 3 else -30) for r in meter_records(1, 4, base=BASE)]
+    shelf = Shelf()
+    visit(ScriptedMeter(memory), shelf)
+    found = [record for record in shelf.records.values() if isinstance(record, GlucoseRecord)]
+    assert [(60, -30), (60, -30), (-30, -30), (-30, -30)] == [
+        (record.measurement.time_offset_min, record.current_offset_min) for record in found
+    ]
+
+
+def test_silence_before_the_answer_holds_back_what_lacks_its_context() -> None:
+    """Only an answered report may leave a record without the context that it announced."""
+    meter, shelf = ScriptedMeter(meter_records(1, 3, base=BASE, with_context=(2,)), contexts="never"), Shelf()
+
+    class Faint(ScriptedMeter):
+        def _report(self, records: list[object]) -> list[tuple[str, bytes]]:  # type: ignore[override]
+            return super()._report([r for r in self.records if r in records])[:-1]
+
+    faint = Faint(meter.records, contexts="never")
+    assert Outcome.SILENT == visit(faint, shelf).outcome
+    assert {1, 3} == {key[1] for key in shelf.records if isinstance(key, tuple)}
+    assert 1 == (shelf.state or {})["sequence"]
+    visit(meter, shelf)
+    assert expected(meter) == shelf.records.keys()
+
+
+# --- dumps that break off -------------------------------------------------------------------------------------------
+
+
+def test_run_of_a_broken_first_dump_counts_once_the_memory_is_known_to_begin_in_it() -> None:
+    """A ring memory that begins at 501: the second visit looks at the oldest record and asks from 504 on."""
+    meter, shelf = ScriptedMeter(meter_records(501, 505, base=BASE)), Shelf()
+    visit(meter, shelf, cut_after=2 + 3)
+    assert {"run_first": 501, "run_last": 503, "sequence": None} == {
+        name: (shelf.state or {})[name] for name in ("run_first", "run_last", "sequence")
+    }
+    meter.records = meter.records[1:]
+    assert Outcome.COMPLETE == visit(meter, shelf).outcome
+    assert [b"\x01\x05", b"\x04\x03\x01\xf8\x01"] == meter.log[:2]
+    assert b"\x01\x03\x01\xf8\x01" == meter.log[-1]
+    assert {"epoch": 0, "sequence": 505} == _without_time(shelf.state)
+
+
+@pytest.mark.parametrize("first", [500, 506])
+@pytest.mark.parametrize("code", [None, 4])
+def test_run_that_the_memory_does_not_begin_in_counts_for_nothing(first: int, code: int | None) -> None:
+    """An older record that had not come, a run that is gone, or a meter that cannot tell: everything again."""
+    meter, shelf = ScriptedMeter(meter_records(501, 505, base=BASE)), Shelf()
+    visit(meter, shelf, cut_after=2 + 3)
+    meter.records = meter_records(first, 508, base=BASE)
+    meter.refusals = {} if code is None else {b"\x01\x05": code}
+    assert Outcome.COMPLETE == visit(meter, shelf).outcome
+    assert b"\x01\x01" == meter.log[-1]
+    assert expected(meter) <= shelf.records.keys()
+    assert {"epoch": 0, "sequence": 508} == _without_time(shelf.state)
+
+
+@settings(deadline=None)
+@given(
+    first=st.sampled_from([1, 2, 501, 40_000, 65_520]),
+    size=st.integers(1, 14),
+    flagged=st.sets(st.integers(0, 13)),
+    words=st.integers(8, 24),
+)
+def test_link_that_always_breaks_gets_to_the_end(first: int, size: int, flagged: set[int], words: int) -> None:
+    """Wherever a ring memory begins and the link breaks, each visit that hears a new record brings the end nearer."""
+    with_context = tuple(first + place for place in flagged)
+    meter, shelf = ScriptedMeter(meter_records(first, first + size - 1, base=BASE, with_context=with_context)), Shelf()
+    for _ in range(size + 1):
+        visit(meter, shelf, cut_after=words)
+    assert expected(meter) == shelf.records.keys()
+    assert {number for number in with_context if number < first + size} == with_context_kept(shelf)
+
+
 # --- properties -----------------------------------------------------------------------------------------------------
 
 
@@ -320,7 +424,7 @@ def test_link_that_breaks_anywhere_loses_nothing(data: st.DataObject) -> None:
             assert set(range(1, covered + 1)) <= {key[1] for key in shelf.records if isinstance(key, tuple)}
     assert Outcome.COMPLETE == visit(meter, shelf).outcome
     assert expected(meter) == shelf.records.keys()
-    assert {number for number in flagged if number <= size} == with_context(shelf)
+    assert {number for number in flagged if number <= size} == with_context_kept(shelf)
 
 
 @settings(deadline=None)
@@ -343,7 +447,16 @@ def test_no_octets_make_the_procedure_raise(words: list[tuple[str, bytes]]) -> N
 
 @pytest.mark.parametrize(
     "state",
-    [None, {}, {"epoch": "x"}, {"epoch": 1, "sequence": 70_000}, {"epoch": 2, "sequence": None}, {"epoch": -1}],
+    [
+        None,
+        {"epoch": 0, "sequence": None, "run_first": 9, "run_last": 3},
+        {"epoch": 0, "run_first": "x", "run_last": 70_000},
+        {},
+        {"epoch": "x"},
+        {"epoch": 1, "sequence": 70_000},
+        {"epoch": 2, "sequence": None},
+        {"epoch": -1},
+    ],
 )
 def test_strange_checkpoint_counts_as_nothing_read(state: Mapping[str, str | int | bool | None] | None) -> None:
     """A checkpoint that says no number makes the meter be read from the beginning."""

@@ -75,6 +75,24 @@ def test_every_indication_is_kept_at_once() -> None:
     assert keep.is_told_once
 
 
+@pytest.mark.parametrize("att_code", [None, 0x80])
+def test_samples_say_whether_the_clock_was_set(att_code: int | None) -> None:
+    """What the scale stamps after it was given our time is by our time, unless it did not take it."""
+    session = ScaleSession(set_clock_to=AT)
+    session.start()
+    if att_code is not None:
+        session.on_refused("2a2b", att_code)
+    requests = [
+        *session.on_notify("2a9d", encode_weight_measurement(WEIGH_IN)),
+        *session.on_notify("2a9c", encode_body_composition(WEIGH_IN)[0]),
+        *session.on_notify("2a9c", encode_body_composition(WEIGH_IN, max_octets=17)[0]),
+        *session.on_silence(),
+    ]
+    samples = [record for request in requests if isinstance(request, Keep) for record in request.records]
+    expected = None if att_code else AT
+    assert [expected] * 3 == [s.clock_set_to for s in samples if isinstance(s, WeightSample | CompositionSample)]
+
+
 def test_split_measurement_is_joined_and_its_parts_are_kept_on_the_way() -> None:
     """Each packet's octets are durable when it comes; the record follows when the group is whole."""
     packets = encode_body_composition(WEIGH_IN, max_octets=17)

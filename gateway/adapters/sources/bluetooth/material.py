@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
-from typing import Final
 
+from gateway.adapters.sources.bluetooth.weigh_ins import WeighIns
 from gateway.devices.procedures import (
     CgmSample,
     CompositionSample,
@@ -32,8 +32,6 @@ from gateway.normalise.scale import body_composition_readings, weight_readings
 
 __all__ = ["Material"]
 
-_ONE_WEIGH_IN: Final = timedelta(seconds=10)
-
 
 @dataclass(slots=True)
 class Material:
@@ -48,10 +46,25 @@ class Material:
     device_id: DeviceId
     zone: tzinfo
     clock_offset: timedelta | None = None
-    _last_untimed: tuple[type[Record], int | None, datetime] | None = field(default=None, repr=False)
+    _weigh_ins: WeighIns = field(default_factory=WeighIns, repr=False)
 
-    def batch(self, keep: Keep, received_at: datetime) -> Batch:
-        """Everything of `keep`, with every payload. `received_at`: aware, UTC, gateway clock."""
+    def batch(self, keep: Keep, received_at: datetime, *, clock_is_trusted: bool = True) -> Batch:
+        """Everything of `keep`, with every payload.
+
+        Args:
+            keep: what a procedure wants kept.
+            received_at: aware, UTC, gateway clock.
+            clock_is_trusted: whether `received_at` can be right.
+        """
+        contact = Contact(
+            self.device_id,
+            self.zone,
+            received_at,
+            SourceKind.BLUETOOTH,
+            keep.epoch,
+            clock_offset=self.clock_offset if clock_is_trusted else None,
+            clock_is_trusted=clock_is_trusted,
+        )
         frames: list[RawFrame] = []
         places: dict[Frame, int] = {}
         readings: list[Reading] = []
@@ -65,7 +78,7 @@ class Material:
 
         for record in keep.records:
             at = [place(frame) for frame in record.frames]
-            normalised = self._normalised(record, received_at, keep.epoch, at[0] if at else None)
+            normalised = self._normalised(record, contact, at[0] if at else None)
             readings.extend(normalised.readings)
             if normalised.problems and at:
                 reason = QuarantineReason.IMPLAUSIBLE
@@ -80,31 +93,21 @@ class Material:
         checkpoints = () if keep.mark is None else (Checkpoint(self.device_id, keep.mark.name, keep.mark.state),)
         return Batch(tuple(readings), tuple(frames), tuple(quarantined), checkpoints)
 
-    def _normalised(self, record: Record, received_at: datetime, epoch: int, frame: int | None) -> Normalised:
-        contact = Contact(
-            self.device_id, self.zone, received_at, SourceKind.BLUETOOTH, epoch, clock_offset=self.clock_offset
-        )
+    def _normalised(self, record: Record, contact: Contact, frame: int | None) -> Normalised:
         match record:
-            case GlucoseRecord(measurement, context):
-                return glucose_readings(measurement, context, contact, frame=frame)
+            case GlucoseRecord(measurement, context, _, current_offset_min):
+                return glucose_readings(
+                    measurement, context, contact, current_offset_min=current_offset_min, frame=frame
+                )
             case CgmSample(sample, session_start, feature):
                 # the session start was told to the sensor; a wall clock it may also have says nothing about it
                 no_clock = replace(contact, clock_offset=None)
                 return cgm_readings(sample, session_start, no_clock, feature=feature, frame=frame)
             case WeightSample(weight):
-                return weight_readings(weight, self._on_scale(record, contact), frame=frame)
+                weigh_in = self._weigh_ins.settle(record, contact)
+                return weight_readings(weigh_in.filled(weight), weigh_in.contact, weigh_in=weigh_in.name, frame=frame)
             case CompositionSample(composition):
-                return body_composition_readings(composition, self._on_scale(record, contact), frame=frame)
-
-    def _on_scale(self, record: WeightSample | CompositionSample, contact: Contact) -> Contact:
-        """Without a time stamp a weigh-in is of now, and its weight and its composition share one instant."""
-        if record.measurement.time_stamp is not None:
-            return contact
-        kind, user = type(record), record.measurement.user_index
-        instant = contact.received_at
-        if self._last_untimed is not None:
-            last_kind, last_user, last_at = self._last_untimed
-            if last_kind is not kind and last_user == user and instant - last_at <= _ONE_WEIGH_IN:
-                instant = last_at
-        self._last_untimed = (kind, user, instant)
-        return replace(contact, received_at=instant, is_live=True)
+                weigh_in = self._weigh_ins.settle(record, contact)
+                return body_composition_readings(
+                    weigh_in.filled(composition), weigh_in.contact, weigh_in=weigh_in.name, frame=frame
+                )

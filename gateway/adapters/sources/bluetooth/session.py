@@ -44,6 +44,7 @@ _WANTS_BOND: Final = frozenset({0x05, 0x0C, 0x0F})
 _BOX_SIZE: Final = 8192
 _AT_ONCE: Final = 256
 _FIRST_PAUSE_S: Final = 0.5
+_LONG_S: Final = 3600.0
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -69,7 +70,8 @@ class Mailbox:
     Attributes:
         received: how many notifications have come.
         is_lost: the link is gone.
-        has_overflowed: something was dropped: the contact must end, the device still has its records.
+        has_overflowed: something was dropped, and so is everything after it, lest a procedure step over the hole: the
+            contact must end, the device still has its records.
     """
 
     def __init__(self, size: int = _BOX_SIZE) -> None:
@@ -83,9 +85,8 @@ class Mailbox:
     def put(self, char: str, data: bytes) -> None:
         """From the notification callback."""
         self.received += 1
-        if len(self._messages) >= self._size:
-            self.has_overflowed = True
-        else:
+        self.has_overflowed = self.has_overflowed or len(self._messages) >= self._size
+        if not self.has_overflowed:
             self._messages.append((char, data))
         self._stirred.set()
 
@@ -177,6 +178,8 @@ class LinkSession:
                 todo.extend(merged([r for message in messages for r in procedure.on_notify(*message)]))
             elif self._mailbox.is_lost:
                 raise _LinkEnded("the device hung up")
+            elif not self._client.is_connected:
+                raise _LinkEnded("the link has died unnoticed")
             else:
                 todo.extend(procedure.on_silence())
 
@@ -220,7 +223,7 @@ class LinkSession:
 
     async def _keep(self, keep: Keep) -> None:
         """Make it durable. While the store is unavailable: give up, unless the device will not say it again."""
-        batch = self._material.batch(keep, self._clock.now())
+        batch = self._material.batch(keep, self._clock.now(), clock_is_trusted=self._clock.is_trusted)
         pause_s = min(_FIRST_PAUSE_S, self._settings.retry_s)
         while True:
             try:
@@ -290,11 +293,11 @@ class LinkSession:
         rank = {uuid: place for place, uuid in enumerate(self._services)}
         return min(found, key=lambda entry: rank.get(entry[0], len(rank)))[1]
 
-    def _patience_s(self, procedure: Procedure) -> float | None:
+    def _patience_s(self, procedure: Procedure) -> float:
         match procedure.patience:
             case Patience.ANSWER:
                 return self._settings.procedure_timeout_s
             case Patience.QUIET:
                 return self._settings.quiet_s
-            case Patience.FOREVER:
-                return None
+            case Patience.LONG:
+                return _LONG_S

@@ -56,6 +56,7 @@ class Visit:
         self._scale_user = None if watch.consent_was_refused else scale_user
         self._may_set_clock = may_set_clock
         self._mailbox = Mailbox()
+        self._has_said_facts = False
         self._material = Material(watch.device.device_id, zone)
         adapter = settings.adapter
         # the device, not its address: bleak keeps the kind of the address in it
@@ -107,15 +108,20 @@ class Visit:
             return Close(Outcome.NEEDS_PAIRING)
         procedure = await self._introduce()
         if isinstance(procedure, Close):
-            return procedure
+            return self._judged(procedure, was_paired=wants_bond, said_something=self._has_said_facts)
         heard_before = self._mailbox.received
         closed = await self._session.run(procedure)
-        was_mute = closed.outcome is Outcome.LINK_LOST and self._mailbox.received == heard_before
-        if was_mute and self._driver.drops_unbonded:
-            if wants_bond:
-                return Close(Outcome.NEEDS_PAIRING, "it hangs up although it is paired")
+        said_something = self._mailbox.received > heard_before
+        return closed if said_something else self._judged(closed, was_paired=wants_bond)
+
+    def _judged(self, closed: Close, *, was_paired: bool, said_something: bool = False) -> Close:
+        """A device that hangs up before it has told any record may want a bond, or another one than it has."""
+        if closed.outcome is not Outcome.LINK_LOST or not self._driver.drops_unbonded:
+            return closed
+        if not was_paired:
             self._watch.wants_bond = True
-        return closed
+            return closed
+        return closed if said_something else Close(Outcome.NEEDS_PAIRING, "it hangs up although it is paired")
 
     async def _introduce(self) -> Procedure | Close:
         """What the device says about itself, and the conversation that follows from it."""
@@ -124,7 +130,9 @@ class Visit:
         closed = await self._session.run(inquiry)
         now = self._clock.now()
         local_now = now.astimezone(self._zone)
+        clock_is_trusted = self._clock.is_trusted
         facts: Facts = inquiry.facts
+        self._has_said_facts = facts != Facts()
         await self._intake.sighted(
             DeviceSighting(
                 device_id,
@@ -140,7 +148,7 @@ class Visit:
         if closed.outcome is not Outcome.COMPLETE:
             return closed
         self._watch.knows_identity = True
-        self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None))
+        self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None)) if clock_is_trusted else None
         name = self._driver.checkpoint
         checkpoint = None if name is None else await self._intake.checkpoint(device_id, name)
         return self._driver.open(
@@ -149,6 +157,7 @@ class Visit:
                 state=None if checkpoint is None else checkpoint.state,
                 scale_user=self._scale_user,
                 may_set_clock=self._may_set_clock,
+                clock_is_trusted=clock_is_trusted,
             )
         )
 

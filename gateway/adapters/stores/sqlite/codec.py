@@ -1,6 +1,6 @@
-"""Readings to and from what the tables hold; exact both ways.
+"""Readings as the tables hold them, exactly; the way back is in `decoding`.
 
-Writing, a reading becomes a flat row of parameters. It is made on the caller's side; the writer thread only strings the
+A reading becomes a flat row of parameters. It is made on the caller's side; the writer thread only strings the
 rows of a group together.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,18 +16,10 @@ from functools import lru_cache
 
 from gateway.errors import PermanentError
 from gateway.model import (
-    Absent,
-    Bound,
-    BoundKind,
     Context,
     DeviceId,
-    Meal,
     Metric,
-    PersonId,
-    Provenance,
     Reading,
-    SourceKind,
-    StoredReading,
     TimeQuality,
     Unit,
 )
@@ -45,7 +36,6 @@ __all__ = [
     "compact",
     "day_number",
     "day_of",
-    "decode_reading",
     "encode_reading",
     "instant",
     "micros",
@@ -108,8 +98,6 @@ QUALITY_CODES: dict[TimeQuality, int] = {
 """Numbers on disk, likewise."""
 
 METRIC_OF_CODE = {code: metric for metric, code in METRIC_CODES.items()}
-_UNIT_OF_CODE = {code: unit for unit, code in UNIT_CODES.items()}
-_QUALITY_OF_CODE = {code: quality for quality, code in QUALITY_CODES.items()}
 
 READING_COLUMNS = (
     "row_id, series, person, record_key, effective_at, utc_offset_min, time_quality, received_at, provenance,"
@@ -148,7 +136,6 @@ Series = tuple[DeviceId, int, Metric]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the device's own wall clock has no zone
 _DAY_ZERO = date(1970, 1, 1)
-_NO_CONTEXT = Context()
 _DEFAULT_CONTEXT: object = next(field.default for field in fields(Reading) if field.name == "context")
 _CONTEXT_DEFAULTS = {field.name: field.default for field in fields(Context)}
 _PRINTABLE = re.compile(r"[!-~]{1,128}")
@@ -195,13 +182,6 @@ def _checked(what: str, text: str) -> str:
     if not _PRINTABLE.fullmatch(text):
         raise PermanentError(f"a {what} is 1 to 128 printable ASCII characters without spaces")
     return text
-
-
-@lru_cache(maxsize=1024)
-def _provenance(text: str) -> Provenance:
-    is_retained = text.startswith("retained ")
-    source, _, decoder = text.removeprefix("retained ").partition(":")
-    return Provenance(SourceKind(source), decoder, is_retained)
 
 
 def encode_reading(reading: Reading, frame_number: int | None) -> ParameterRow:
@@ -268,73 +248,3 @@ def _extra(reading: Reading) -> str | None:
             if said != default:
                 extra[name] = str(said) if isinstance(said, Decimal) else said
     return compact(extra) if extra else None
-
-
-def decode_reading(row: ReadingRow, series: Series, person_id: PersonId | None, provenance: str) -> StoredReading:
-    """The stored reading of one row of `READING_COLUMNS`, given the texts that its numbers stand for."""
-    (
-        row_id,
-        _series,
-        _person,
-        record_key,
-        effective_at,
-        utc_offset_min,
-        time_quality,
-        received_at,
-        _provenance_id,
-        value,
-        original_value,
-        original_unit,
-        device_time,
-        extra,
-        raw_id,
-    ) = row
-    bound: Bound | None = None
-    absent: Absent | None = None
-    context = _NO_CONTEXT
-    if extra is not None:
-        bound, absent, context = _from_extra(extra)
-    reading = Reading(
-        series[0],
-        series[1],
-        record_key,
-        series[2],
-        _EPOCH + timedelta(0, 0, effective_at),
-        utc_offset_min,
-        _QUALITY_OF_CODE[time_quality],
-        _EPOCH + timedelta(0, 0, received_at),
-        _provenance(provenance),
-        None if value is None else Decimal(value),
-        bound,
-        absent,
-        None if original_value is None else Decimal(original_value),
-        None if original_unit is None else _UNIT_OF_CODE[original_unit],
-        context,
-        None if device_time is None else _NAIVE_EPOCH + timedelta(0, 0, device_time),
-    )
-    return StoredReading(reading, person_id, row_id, raw_id)
-
-
-_CONTEXT_DECODERS: dict[str, Callable[[str], object]] = {
-    "meal": Meal,
-    "status": tuple,
-    "carbohydrate_g": Decimal,
-    "medication_mg": Decimal,
-    "medication_ml": Decimal,
-    "hba1c_percent": Decimal,
-    "trend_mg_dl_min": Decimal,
-    "quality_percent": Decimal,
-}
-
-
-@lru_cache(maxsize=512)
-def _from_extra(text: str) -> tuple[Bound | None, Absent | None, Context]:
-    extra = json.loads(text)
-    bound: Bound | None = None
-    if (pair := extra.pop("bound", None)) is not None:
-        bound = Bound(BoundKind(pair[0]), None if pair[1] is None else Decimal(pair[1]))
-    absent = Absent(word) if (word := extra.pop("absent", None)) is not None else None
-    for name, decoder in _CONTEXT_DECODERS.items():
-        if name in extra:
-            extra[name] = decoder(extra[name])
-    return bound, absent, Context(**extra)

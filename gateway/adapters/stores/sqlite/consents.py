@@ -11,7 +11,10 @@ from gateway.adapters.stores.sqlite.codec import instant, micros, optional_insta
 from gateway.adapters.stores.sqlite.figures import person_number
 from gateway.model import AuditEvent, AuditKind, Consent, ConsentState, DataType, DestinationId, PersonId
 
-__all__ = ["ConsentGate", "consents", "grant", "record_withdrawal"]
+__all__ = ["CURRENT_CONSENT_TEXT", "ConsentGate", "consents", "grant", "record_withdrawal"]
+
+CURRENT_CONSENT_TEXT = "1"
+"""Version of the wording that people agree to now; a consent to another wording lets nothing leave."""
 
 _SELECT = (
     "SELECT p.person_id, c.data_type, c.destination_id, c.granted_at, c.covers_from, c.expires_at, c.withdrawn_at,"
@@ -94,9 +97,14 @@ def _audit(connection: sqlite3.Connection, consent: Consent, kind: AuditKind, at
 
 @dataclass(slots=True)
 class ConsentGate:
-    """Answers for one transaction or snapshot, reading each consent once."""
+    """Answers for one transaction or snapshot, reading each consent once.
+
+    Attributes:
+        text_version: the wording that a consent must be to.
+    """
 
     connection: sqlite3.Connection
+    text_version: str = CURRENT_CONSENT_TEXT
     _read: dict[tuple[PersonId, DataType, DestinationId], Consent | None] = field(default_factory=dict)
 
     def consent(self, person_id: PersonId, data_type: DataType, destination_id: DestinationId) -> Consent | None:
@@ -124,4 +132,6 @@ class ConsentGate:
         state = ConsentState.NONE if consent is None else consent.state_at(at)
         if consent is None or state is not ConsentState.ACTIVE:
             return _REFUSALS[state]
+        if consent.text_version != self.text_version:
+            return "consent to another wording than the current one"
         return "measured before the period that the consent covers" if effective_at < consent.covers_from else None

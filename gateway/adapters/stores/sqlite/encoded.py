@@ -28,12 +28,16 @@ QUARANTINE_PAYLOAD_BYTES = 65_536
 
 
 class EncodedFrame(NamedTuple):
-    """A raw payload: number within this process, where it came from, when (microseconds), the bytes."""
+    """A raw payload: number within this process, where it came from, when (microseconds), the bytes.
+
+    `digest` is of origin and payload where no reading refers to the payload; None where one does.
+    """
 
     number: int
     origin: str
     received_at: int
     payload: bytes
+    digest: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class EncodedBatch:
         rows: parameters of each reading.
         series (device, epoch, metric code), provenances: what the rows refer to and must exist before them.
         row_frames: frame number of each row, None where there is no raw payload.
-        frames: the payloads that rows refer to.
+        frames: the payloads, by growing number, except those that quarantine holds and no row refers to.
     """
 
     rows: list[ParameterRow]
@@ -92,6 +96,24 @@ def _quarantine(batch: Batch) -> Iterator[EncodedQuarantine]:
         )
 
 
+def _frames(batch: Batch, referred: set[int], first: int) -> list[EncodedFrame]:
+    is_all_referred = len(referred) == len(batch.frames)
+    set_aside = () if is_all_referred else {q.frame for q in batch.quarantined if _is_kept_whole(q.frame)}
+    frames: list[EncodedFrame] = []
+    for index, frame in enumerate(batch.frames):
+        origin, digest = frame_origin(frame), None
+        if index not in referred:
+            if frame in set_aside:
+                continue
+            digest = hashlib.blake2b(origin.encode() + b"\n" + frame.payload, digest_size=16).digest()
+        frames.append(EncodedFrame(first + index, origin, micros(frame.received_at), frame.payload, digest))
+    return frames
+
+
+def _is_kept_whole(frame: RawFrame) -> bool:
+    return len(frame.payload) <= QUARANTINE_PAYLOAD_BYTES
+
+
 class BatchEncoder:
     """Prepares batches, numbering their frames in order. Belongs to one thread."""
 
@@ -101,27 +123,22 @@ class BatchEncoder:
     def encode(self, batch: Batch) -> EncodedBatch:
         """The batch as the writer takes it.
 
-        Frames to which no reading refers are left out: quarantine is the place for bytes that gave no reading.
-
         Raises:
             PermanentError: something in the batch cannot be stored.
         """
         rows: list[ParameterRow] = []
         row_frames: list[int | None] = []
-        frames: dict[int, EncodedFrame] = {}
+        referred: set[int] = set()
+        first = self._next_frame
+        self._next_frame += len(batch.frames)
         for reading in batch.readings:
             number: int | None = None
             index = reading.frame
             if index is not None:
                 if not 0 <= index < len(batch.frames):
                     raise PermanentError("a reading refers to a frame that its batch does not have")
-                if (known := frames.get(index)) is None:
-                    frame = batch.frames[index]
-                    known = frames[index] = EncodedFrame(
-                        self._next_frame, frame_origin(frame), micros(frame.received_at), frame.payload
-                    )
-                    self._next_frame += 1
-                number = known.number
+                referred.add(index)
+                number = first + index
             rows.append(encode_reading(reading, number))
             row_frames.append(number)
         return EncodedBatch(
@@ -129,7 +146,7 @@ class BatchEncoder:
             {row[:3] for row in rows},
             {row[9] for row in rows},
             row_frames,
-            list(frames.values()),
+            _frames(batch, referred, first) if batch.frames else [],
             list(_quarantine(batch)) if batch.quarantined else [],
             batch.checkpoints,
         )

@@ -57,9 +57,11 @@ CROSS JOIN reading AS r ON r.series = s.id AND r.record_key = i.record_key
 """
 
 _INSERT_FRAMES = """
-INSERT INTO frame (raw_id, origin, received_at, payload)
-WITH incoming (number, origin, received_at, payload) AS (VALUES {marks})
-SELECT number + ?, origin, received_at, payload FROM incoming WHERE number IS NOT NULL
+INSERT INTO frame (raw_id, origin, received_at, payload, digest)
+WITH incoming (number, origin, received_at, payload, digest) AS (VALUES {marks})
+SELECT number + ?, origin, received_at, payload, digest FROM incoming WHERE number IS NOT NULL
+ON CONFLICT (digest) WHERE digest IS NOT NULL DO UPDATE SET received_at = excluded.received_at
+WHERE excluded.received_at < received_at
 """
 
 _MARK_DIRTY = f"""
@@ -120,9 +122,9 @@ class Ingest:
             frames += batch.frames
             has_others = has_others or bool(batch.quarantined or batch.checkpoints)
         receipts = [CommitReceipt()] * len(batches)
-        if rows:
+        if rows or frames:
             last_row, last_raw = connection.execute(_LAST_NUMBERS).fetchone()
-            shift = last_raw + 1 - frames[0].number if frames else 0
+            shift = last_raw + 1 - min(frames).number if frames else 0  # a commit that waited may come out of turn
             added = execute_rows(connection, _INSERT_READINGS, rows, (shift,))
             if added:
                 connection.execute(_MARK_DIRTY, (last_row,))
@@ -130,7 +132,7 @@ class Ingest:
                 receipts = [_all_added(len(batch.rows)) for batch in batches]
             else:
                 receipts, wanted = self._settle(connection, batches, rows, last_row, shift)
-                frames = [frame for frame in frames if frame.number in wanted]
+                frames = [frame for frame in frames if frame.digest is not None or frame.number in wanted]
             self._write_frames(connection, frames, shift)
         if has_others:
             receipts = [self._others(connection, b, r) for b, r in zip(batches, receipts, strict=True)]
@@ -156,7 +158,7 @@ class Ingest:
         last_row: int,
         shift: int,
     ) -> tuple[list[CommitReceipt], set[int]]:
-        """Receipts when some keys existed or came twice, and the numbers of the frames worth keeping."""
+        """Receipts when some keys existed or came twice, and the numbers of the frames that said something new."""
         compared = compare_rows(connection, _COMPARE_READINGS, rows)
         if len(compared) != len(rows):
             raise sqlite3.IntegrityError("a reading's device, series or provenance is missing")
@@ -194,6 +196,7 @@ class Ingest:
                 self._origins.get(frame.origin) or self._origin(connection, frame.origin),
                 frame.received_at,
                 frame.payload,
+                frame.digest,
             )
             for frame in frames
         ]

@@ -7,7 +7,7 @@ decided together, whatever other processes do.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,7 +15,7 @@ import structlog
 from gateway.adapters.stores.sqlite.audit import append_event
 from gateway.adapters.stores.sqlite.codec import compact, instant, micros, optional_instant, optional_micros
 from gateway.adapters.stores.sqlite.consents import ConsentGate, record_withdrawal
-from gateway.adapters.stores.sqlite.figures import person_number
+from gateway.adapters.stores.sqlite.outbox_plan import RETRACTED
 from gateway.errors import PermanentError
 from gateway.model import (
     AuditEvent,
@@ -29,7 +29,7 @@ from gateway.model import (
     PersonId,
 )
 
-__all__ = ["departure_counts", "departures", "lease", "plan", "settle", "withdraw"]
+__all__ = ["departure_counts", "departures", "latest_effective", "lease", "next_due", "settle", "withdraw"]
 
 log = structlog.get_logger()
 
@@ -39,6 +39,11 @@ _SELECT = (
     " FROM outbox o JOIN person p ON p.id = o.person"
 )
 _Row = tuple[int, str, str, str, str, str, int, str, str, int, int, int, str | None, str | None, int | None]
+_NOT_LEFT_ALONE = (
+    "p.person_id NOT IN (SELECT value FROM json_each(?))"
+    " AND NOT EXISTS (SELECT 1 FROM consent c WHERE c.person = o.person AND c.data_type = o.data_type"
+    " AND c.destination_id = o.destination_id AND c.withdrawn_at IS NULL AND c.granted_at > ?)"
+)
 _CHUNK = 100
 
 _AUDITED = {
@@ -79,46 +84,19 @@ def _audit(connection: sqlite3.Connection, departure: Departure, kind: AuditKind
     append_event(connection, event)
 
 
-def plan(
-    connection: sqlite3.Connection,
-    drafts: Sequence[DepartureDraft],
-    planned: Collection[int],
-    at: datetime,
-    seen_mark: int | None,
-) -> int:
-    """Add new drafts and mark the readings in rows `planned` as decided; returns how many drafts were new.
-
-    A reading that was corrected after mark `seen_mark` was read stays undecided (None: no such check).
-    """
-    now, new = micros(at), 0
-    for draft in drafts:
-        new += connection.execute(
-            "INSERT INTO outbox (destination_id, identity, person, data_type, kind, effective_at, resource, state,"
-            " attempts, created_at, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?)"
-            " ON CONFLICT (destination_id, identity) DO NOTHING",
-            (
-                draft.destination_id,
-                draft.identity,
-                person_number(connection, draft.person_id),
-                draft.data_type.value,
-                draft.kind,
-                micros(draft.effective_at),
-                draft.resource,
-                now,
-                now,
-            ),
-        ).rowcount
-    connection.execute(
-        "DELETE FROM unplanned WHERE row_id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR mark <= ?2)",
-        (compact(list(planned)), seen_mark),
-    )
-    return new
-
-
 def lease(
-    connection: sqlite3.Connection, destination_id: DestinationId, at: datetime, *, lease_s: float, limit: int
+    connection: sqlite3.Connection,
+    destination_id: DestinationId,
+    at: datetime,
+    *,
+    lease_s: float,
+    limit: int,
+    excluded: Collection[PersonId] = (),
 ) -> list[Departure]:
-    """Take due rows: unknown ones first (state UNKNOWN: read back), then pending ones (state LEASED: send)."""
+    """Take due rows: unknown ones first (state UNKNOWN: read back), then pending ones (state LEASED: send).
+
+    Untouched stay rows of `excluded` people, and those whose consent begins later: the clock went back behind it.
+    """
     _expire(connection, destination_id, at)
     gate = ConsentGate(connection)
     until = micros(at + timedelta(seconds=lease_s))
@@ -126,9 +104,16 @@ def lease(
     for state in (DepartureState.UNKNOWN, DepartureState.PENDING):
         while len(taken) < limit:
             due = connection.execute(
-                f"{_SELECT} WHERE o.destination_id = ? AND o.state = ? AND o.not_before <= ?"
+                f"{_SELECT} WHERE o.destination_id = ? AND o.state = ? AND o.not_before <= ? AND {_NOT_LEFT_ALONE}"
                 " ORDER BY o.not_before, o.outbox_id LIMIT ?",
-                (destination_id, state.value, micros(at), min(_CHUNK, limit - len(taken))),
+                (
+                    destination_id,
+                    state.value,
+                    micros(at),
+                    compact(sorted(excluded)),
+                    micros(at),
+                    min(_CHUNK, limit - len(taken)),
+                ),
             ).fetchall()
             if not due:
                 break
@@ -180,9 +165,11 @@ def _refused(connection: sqlite3.Connection, gate: ConsentGate, departure: Depar
 
 
 def _cancel(connection: sqlite3.Connection, departure: Departure, at: datetime, reason: str) -> None:
+    """For want of consent. `is_read_back` remembers that the row was unknown, should it ever come back."""
     connection.execute(
-        "UPDATE outbox SET state = 'cancelled', leased_until = NULL, reason = ?, decided_at = ? WHERE outbox_id = ?",
-        (reason, micros(at), departure.outbox_id),
+        "UPDATE outbox SET state = 'cancelled', leased_until = NULL, is_read_back = ?, reason = ?, decided_at = ?"
+        " WHERE outbox_id = ?",
+        (departure.state is DepartureState.UNKNOWN, reason, micros(at), departure.outbox_id),
     )
     _audit(connection, departure, AuditKind.REFUSED, at, f"{departure.draft.kind}: {reason}")
 
@@ -212,14 +199,16 @@ def settle(
     state: DepartureState,
     at: datetime,
     *,
-    reason: str | None,
-    remote_id: str | None,
-    not_before: datetime | None,
+    reason: str | None = None,
+    remote_id: str | None = None,
+    not_before: datetime | None = None,
+    began_at: datetime | None = None,
 ) -> None:
     """End a lease and audit it.
 
     A late answer counts: a row that meanwhile became unknown or pending takes it. A decided row stays as it is, but for
-    one that was cancelled and is now known to have arrived: that becomes done.
+    one that was cancelled and is now known to have arrived: that becomes done. A row that is to be sent again takes the
+    correction that waited beside it.
 
     Raises:
         PermanentError: no such row.
@@ -236,11 +225,15 @@ def settle(
         if departure.state is not state:
             log.warning("outbox.settle_ignored", outbox_id=outbox_id, was=departure.state.value, wanted=state.value)
         return
+    if state is DepartureState.PENDING and _corrected(connection, departure, at):
+        return
+    was_unknown = departure.state is DepartureState.UNKNOWN or _is_read_back(connection, departure)
     connection.execute(
-        "UPDATE outbox SET state = ?, leased_until = NULL, is_read_back = 0, reason = ?,"
+        "UPDATE outbox SET state = ?, leased_until = NULL, is_read_back = ?, reason = ?,"
         " remote_id = coalesce(?, remote_id), not_before = coalesce(?, not_before), decided_at = ? WHERE outbox_id = ?",
         (
             state.value,
+            was_unknown and state is DepartureState.CANCELLED,
             reason,
             remote_id,
             optional_micros(not_before),
@@ -248,9 +241,40 @@ def settle(
             outbox_id,
         ),
     )
-    if (kind := _AUDITED.get(state)) is not None:
+    kind = _AUDITED.get(state)
+    if kind is not None and not (was_unknown and state is DepartureState.UNKNOWN):
         words = departure.draft.kind if reason is None else f"{departure.draft.kind}: {reason}"
+        if began_at is not None:
+            words += f"; sending began {instant(micros(began_at)).isoformat(timespec='milliseconds')}"
         _audit(connection, departure, kind, at, words)
+
+
+def _is_read_back(connection: sqlite3.Connection, departure: Departure) -> bool:
+    """Whether the row is leased for reading back rather than for sending."""
+    found = connection.execute("SELECT is_read_back FROM outbox WHERE outbox_id = ?", (departure.outbox_id,)).fetchone()
+    return departure.state is DepartureState.LEASED and bool(found[0])
+
+
+def _corrected(connection: sqlite3.Connection, departure: Departure, at: datetime) -> bool:
+    """Give a row that did not arrive the correction that waited; True: it must not leave, and is cancelled."""
+    effective_at, resource = connection.execute(
+        "SELECT next_effective_at, next_resource FROM outbox WHERE outbox_id = ?", (departure.outbox_id,)
+    ).fetchone()
+    if resource is None:
+        return False
+    if resource == "":
+        connection.execute(
+            "UPDATE outbox SET state = 'cancelled', leased_until = NULL, is_read_back = 0, reason = ?, decided_at = ?,"
+            " next_resource = NULL WHERE outbox_id = ?",
+            (RETRACTED, micros(at), departure.outbox_id),
+        )
+        return True
+    connection.execute(
+        "UPDATE outbox SET effective_at = ?, resource = ?, next_effective_at = NULL, next_resource = NULL"
+        " WHERE outbox_id = ?",
+        (effective_at, resource, departure.outbox_id),
+    )
+    return False
 
 
 def departures(
@@ -274,3 +298,26 @@ def departure_counts(connection: sqlite3.Connection, destination_id: Destination
     counts = dict.fromkeys(DepartureState, 0)
     counts.update({DepartureState(state): count for state, count in rows})
     return counts
+
+
+def next_due(connection: sqlite3.Connection, destination_id: DestinationId, after: datetime) -> datetime | None:
+    """When the next row that waits or is unknown becomes due, later than `after`."""
+    found = connection.execute(
+        "SELECT min(due) FROM (SELECT min(not_before) AS due FROM outbox WHERE destination_id = ?1"
+        " AND state = 'pending' AND not_before > ?2 UNION ALL SELECT min(not_before) FROM outbox"
+        " WHERE destination_id = ?1 AND state = 'unknown' AND not_before > ?2)",
+        (destination_id, micros(after)),
+    ).fetchone()
+    return optional_instant(found[0])
+
+
+def latest_effective(
+    connection: sqlite3.Connection, person_id: PersonId, destination_id: DestinationId, kinds: Collection[str]
+) -> datetime | None:
+    """The latest instant that a row of that person, destination and one of these kinds states."""
+    found = connection.execute(
+        "SELECT max(o.effective_at) FROM outbox o JOIN person p ON p.id = o.person WHERE p.person_id = ?"
+        " AND o.destination_id = ? AND o.kind IN (SELECT value FROM json_each(?))",
+        (person_id, destination_id, compact(sorted(kinds))),
+    ).fetchone()
+    return optional_instant(found[0])

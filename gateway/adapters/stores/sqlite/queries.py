@@ -7,7 +7,7 @@ exist, by jumping through that index, then walks each pair in time order.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.adapters.stores.sqlite.codec import (
@@ -16,9 +16,9 @@ from gateway.adapters.stores.sqlite.codec import (
     READING_COLUMNS,
     ReadingRow,
     Series,
-    decode_reading,
 )
-from gateway.model import DeviceId, Metric, PersonId, StoredReading
+from gateway.adapters.stores.sqlite.decoding import decode_provenance, decode_readings, fetch_rows
+from gateway.model import DeviceId, Metric, PersonId, Provenance, StoredReading
 
 __all__ = ["Names", "latest_readings", "read_range", "readings_by_row", "readings_to_plan"]
 
@@ -49,8 +49,9 @@ ORDER BY row_id LIMIT :chunk
 """  # noqa: S608 - column names only
 
 _TO_PLAN = f"""
-SELECT {READING_COLUMNS} FROM reading WHERE row_id IN (SELECT row_id FROM unplanned ORDER BY row_id LIMIT ?)
-ORDER BY row_id
+SELECT {READING_COLUMNS} FROM reading
+WHERE row_id IN (SELECT row_id FROM unplanned WHERE row_id > ? ORDER BY row_id LIMIT ?)
+ORDER BY row_id LIMIT -1
 """  # noqa: S608 - column names only
 
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
@@ -62,7 +63,7 @@ class Names:
 
     series: dict[int, Series]
     people: dict[int, PersonId]
-    provenances: dict[int, str]
+    provenances: dict[int, Provenance]
 
     @classmethod
     def load(cls, connection: sqlite3.Connection) -> Names:
@@ -73,12 +74,12 @@ class Names:
         return cls(
             {number: (DeviceId(device), epoch, METRIC_OF_CODE[metric]) for number, device, epoch, metric in series},
             {number: PersonId(name) for number, name in connection.execute("SELECT id, person_id FROM person")},
-            dict(connection.execute("SELECT id, text FROM provenance")),
+            {number: decode_provenance(text) for number, text in connection.execute("SELECT id, text FROM provenance")},
         )
 
-    def decode(self, row: ReadingRow) -> StoredReading:
-        """The reading of one row."""
-        return decode_reading(row, self.series[row[1]], self.people[row[2]] or None, self.provenances[row[8]])
+    def decode(self, rows: Iterable[ReadingRow]) -> list[StoredReading]:
+        """The readings of these rows."""
+        return decode_readings(rows, self.series, self.people, self.provenances)
 
 
 def _pairs(
@@ -115,10 +116,10 @@ def read_range(
     pairs = list(_pairs(connection, names, person_id, device_id, metrics))
     rows: list[ReadingRow] = []
     for person, number in pairs:
-        rows += connection.execute(sql, (person, number, low, high, most)).fetchall()
+        rows += fetch_rows(connection, sql, (person, number, low, high, most))
     if len(pairs) > 1:
         rows.sort(key=lambda row: (row[4], row[0]), reverse=newest_first)
-    return [names.decode(row) for row in (rows if limit is None else rows[:most])]
+    return names.decode(rows if limit is None else rows[:most])
 
 
 def latest_readings(connection: sqlite3.Connection, person_id: PersonId | None) -> list[StoredReading]:
@@ -126,12 +127,12 @@ def latest_readings(connection: sqlite3.Connection, person_id: PersonId | None) 
     names = Names.load(connection)
     newest: dict[tuple[str, DeviceId, Metric], ReadingRow] = {}
     for person, number in _pairs(connection, names, person_id, None, None):
-        row: ReadingRow = connection.execute(_DESCENDING, (person, number, _LEAST, _GREATEST, 1)).fetchone()
+        (row,) = fetch_rows(connection, _DESCENDING, (person, number, _LEAST, _GREATEST, 1))
         device, _, metric = names.series[number]
         key = (names.people[person], device, metric)
         if key not in newest or (newest[key][4], newest[key][0]) < (row[4], row[0]):
             newest[key] = row
-    return [names.decode(newest[key]) for key in sorted(newest)]
+    return names.decode(newest[key] for key in sorted(newest))
 
 
 def readings_by_row(
@@ -153,11 +154,11 @@ def readings_by_row(
         person = found[0]
     codes = None if metrics is None else f"[{','.join(str(METRIC_CODES[metric]) for metric in metrics)}]"
     values = {"after": after, "last": last, "person": person, "metrics": codes, "chunk": chunk}
-    return [names.decode(row) for row in connection.execute(_BY_ROW, values).fetchall()]
+    return names.decode(fetch_rows(connection, _BY_ROW, values))
 
 
-def readings_to_plan(connection: sqlite3.Connection, limit: int) -> tuple[list[StoredReading], int]:
-    """Unplanned readings in order of commit, and the newest mark of this snapshot."""
+def readings_to_plan(connection: sqlite3.Connection, limit: int, after: int = 0) -> tuple[list[StoredReading], int]:
+    """Unplanned readings with row id > `after` in order of commit, and the newest mark of this snapshot."""
     names = Names.load(connection)
     mark = int(connection.execute("SELECT last FROM change").fetchone()[0])
-    return [names.decode(row) for row in connection.execute(_TO_PLAN, (limit,)).fetchall()], mark
+    return names.decode(fetch_rows(connection, _TO_PLAN, (after, limit))), mark

@@ -44,11 +44,14 @@ class SqliteReadings:
     async def commit(self, batch: Batch) -> CommitReceipt:
         """Durable (fsync) when it returns; idempotent; waits while the queue is full.
 
+        Payloads that no reading refers to are stored too, each once, with their earliest reception; those whose
+        readings are all known add nothing.
+
         Raises:
             StoreUnavailable: nothing of the batch was written.
             PermanentError: the batch holds something that can never be stored; nothing of it was written.
         """
-        if not (batch.readings or batch.quarantined or batch.checkpoints):
+        if not (batch.readings or batch.frames or batch.quarantined or batch.checkpoints):
             return _NOTHING
         return await self._writer.commit(self._encoder.encode(batch))
 
@@ -94,7 +97,11 @@ class SqliteReadings:
     async def export(
         self, *, person_id: PersonId | None = None, metrics: Collection[Metric] | None = None, chunk: int = 1000
     ) -> AsyncIterator[list[StoredReading]]:
-        """Everything up to the newest row at the first chunk, in order of commit, never more than `chunk` at once."""
+        """Everything up to the newest row at the beginning, never more than `chunk` at once.
+
+        "Oldest first" is by order of commit (`row_id`), not by `effective_at`: what is committed meanwhile cannot shift
+        the chunks, whatever time it states.
+        """
 
         def newest(connection: sqlite3.Connection) -> int:
             return int(connection.execute("SELECT coalesce(max(row_id), 0) FROM reading").fetchone()[0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from gateway.adapters.stores.sqlite import audit, consents, household, outbox, queries
+from gateway.adapters.stores.sqlite import audit, consents, household, outbox, outbox_plan, queries
 from gateway.adapters.stores.sqlite.reader import Readers
 from gateway.adapters.stores.sqlite.writer import Writer
 from gateway.model import (
@@ -74,25 +74,63 @@ class SqliteRegistry:
         """Every consent record, current or not."""
         return await self._readers.run(lambda connection: consents.consents(connection, person_id))
 
-    async def unplanned(self, *, limit: int = 500) -> list[StoredReading]:
-        """Attributed readings of which nobody has yet decided whether they should leave, oldest first."""
-        readings, mark = await self._readers.run(lambda connection: queries.readings_to_plan(connection, limit))
+    async def unplanned(self, *, limit: int = 500, after: int = 0) -> list[StoredReading]:
+        """Attributed readings of which nobody has yet decided whether they should leave, by row id, above `after`."""
+        readings, mark = await self._readers.run(lambda connection: queries.readings_to_plan(connection, limit, after))
         self._seen_mark = max(mark, self._seen_mark or 0)
         return readings
 
-    async def plan(self, drafts: Sequence[DepartureDraft], planned: Sequence[int], at: datetime) -> int:
-        """Put new drafts into the outbox and mark rows `planned` as decided; returns how many drafts were new.
+    async def plan(
+        self,
+        drafts: Sequence[DepartureDraft],
+        planned: Sequence[int],
+        at: datetime,
+        *,
+        retracted: Sequence[str] = (),
+        not_before: datetime | None = None,
+    ) -> int:
+        """Bring the outbox up to the decisions and mark rows `planned` as decided; returns how many rows wait newly.
 
         A reading corrected since the last `unplanned` stays undecided. Raises PermanentError: an undeclared person.
         """
-        return await self._writer.run(lambda connection: outbox.plan(connection, drafts, planned, at, self._seen_mark))
+        return await self._writer.run(
+            lambda connection: outbox_plan.plan(
+                connection,
+                drafts,
+                planned,
+                at,
+                seen_mark=self._seen_mark,
+                retracted=retracted,
+                not_before=not_before,
+            )
+        )
 
     async def lease(
-        self, destination_id: DestinationId, at: datetime, *, lease_s: float, limit: int = 1
+        self,
+        destination_id: DestinationId,
+        at: datetime,
+        *,
+        lease_s: float,
+        limit: int = 1,
+        excluded: Collection[PersonId] = (),
     ) -> list[Departure]:
         """Take due rows for `lease_s` seconds: UNKNOWN ones to be read back first, LEASED ones to be sent."""
         return await self._writer.run(
-            lambda connection: outbox.lease(connection, destination_id, at, lease_s=lease_s, limit=limit)
+            lambda connection: outbox.lease(
+                connection, destination_id, at, lease_s=lease_s, limit=limit, excluded=excluded
+            )
+        )
+
+    async def next_due(self, destination_id: DestinationId, after: datetime) -> datetime | None:
+        """When the next row that waits or is unknown becomes due, later than `after`."""
+        return await self._readers.run(lambda connection: outbox.next_due(connection, destination_id, after))
+
+    async def latest_effective(
+        self, person_id: PersonId, destination_id: DestinationId, kinds: Collection[str]
+    ) -> datetime | None:
+        """The latest instant that a row of that person, destination and one of these kinds states."""
+        return await self._readers.run(
+            lambda connection: outbox.latest_effective(connection, person_id, destination_id, kinds)
         )
 
     async def consent_allows(self, departure: Departure, at: datetime) -> bool:
@@ -117,11 +155,19 @@ class SqliteRegistry:
         reason: str | None = None,
         remote_id: str | None = None,
         not_before: datetime | None = None,
+        began_at: datetime | None = None,
     ) -> None:
         """End a lease, audited in the same transaction; a late answer for a decided row changes nothing."""
         await self._writer.run(
             lambda connection: outbox.settle(
-                connection, outbox_id, state, at, reason=reason, remote_id=remote_id, not_before=not_before
+                connection,
+                outbox_id,
+                state,
+                at,
+                reason=reason,
+                remote_id=remote_id,
+                not_before=not_before,
+                began_at=began_at,
             )
         )
 

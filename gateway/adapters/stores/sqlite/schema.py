@@ -8,6 +8,9 @@ series being one (device, epoch, metric). Row ids grow in order of commit; rows 
 what makes the plain row id sufficient. Triggers keep `unplanned` right, and `dirty_day` for changes of a
 reading; who inserts readings marks their days for the whole group at once. The mark in `unplanned` is the number of the
 change that asked for a new decision, 0 for a new reading.
+
+`frame` holds every payload that gave a new reading or version, and once each payload that no reading refers to: these
+have a digest, by which a repetition is known.
 """
 
 from __future__ import annotations
@@ -92,9 +95,11 @@ CREATE TABLE frame (
   raw_id INTEGER PRIMARY KEY AUTOINCREMENT,
   origin INTEGER NOT NULL REFERENCES origin(id),
   received_at INTEGER NOT NULL,
-  payload BLOB NOT NULL
+  payload BLOB NOT NULL,
+  digest BLOB
 ) STRICT;
 CREATE INDEX frame_age ON frame (received_at);
+CREATE UNIQUE INDEX frame_loose ON frame (digest) WHERE digest IS NOT NULL;
 CREATE TABLE quarantine (
   id INTEGER PRIMARY KEY,
   digest BLOB NOT NULL UNIQUE,
