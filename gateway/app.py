@@ -129,6 +129,9 @@ async def run_gateway(
             def keep(name: str, work: Callable[[], Awaitable[None]]) -> None:
                 tasks.create_task(supervise(name, work), name=name)
 
+            tasks.create_task(
+                store.watch(), name="store.watch"
+            )  # without a store the process must end, to be restarted
             keep("summaries", lambda: summaries.run(changed, computed))
             keep("planner", planner.run)
             if routes:

@@ -39,7 +39,7 @@ _LONGEST = 64
 def drop_private_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Remove fields that may identify or describe a person; escape and cut text that came from outside."""
     for name in list(event):
-        if name not in {"event", "exception", "timestamp", "level"}:
+        if name not in {"event", "exception", "timestamp", "level", "where"}:
             event[name] = _clean(name, event[name])
     return event
 

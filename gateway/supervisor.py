@@ -6,6 +6,7 @@ import asyncio
 import random
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -17,6 +18,7 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
 _SOUND_S = 600.0
+_FRAMES = 4
 
 
 async def supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -31,9 +33,9 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
             _log.warning("worker.ended", worker=name)
-        except Exception:  # noqa: BLE001 - the supervisor is where unexpected errors end
+        except Exception as error:  # noqa: BLE001 - the supervisor is where unexpected errors end
             failures += 1
-            _log.error("worker.failed", worker=name, failures=failures, exc_info=True)
+            _log.error("worker.failed", worker=name, failures=failures, **_facts(error))
         if loop.time() - started > _SOUND_S:
             pause_s = _FIRST_PAUSE_S
         await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
@@ -50,13 +52,21 @@ async def contain(
     """The result of `work`; when it fails unexpectedly, what `otherwise` makes of the error, so that one item that no
     code foresaw does not stop the items after it.
 
-    Errors of `passing` and cancellation come out. The message of the error is not logged: nobody knows what it quotes.
+    Errors of `passing` and cancellation come out.
     """
     try:
         return await work()
     except passing:
         raise
     except Exception as error:  # noqa: BLE001 - an item's unexpected error ends here, at the item
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        _log.error("worker.item_failed", worker=name, cause=type(error).__name__, where=f"{frame.name}:{frame.lineno}")
+        _log.error("worker.item_failed", worker=name, **_facts(error))
         return otherwise(error)
+
+
+def _facts(error: BaseException) -> dict[str, str]:
+    """What happened and where, without the message: nobody knows what that quotes. Of a group, the first of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = " < ".join(f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}" for frame in reversed(frames))
+    return {"cause": type(error).__name__, "where": where}

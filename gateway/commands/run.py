@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.commands.common import Commands, add_config, settings_of
+from gateway.errors import GatewayError
 
 __all__ = ["register", "run_until_stopped"]
 
@@ -69,5 +70,10 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> int:
             if not task.cancelled():
                 raise
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1 and isinstance(group.exceptions[0], GatewayError):
+            raise group.exceptions[0] from group  # what a task group wraps is said as plainly as the rest
+        raise
     return 0

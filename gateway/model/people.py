@@ -107,7 +107,7 @@ class Consent:
     text_version: str = "1"
 
     def state_at(self, instant: datetime) -> ConsentState:
-        """What this consent says at `instant` (aware). A withdrawal is a fact: it holds even if the clock steps back."""
+        """What this consent says at `instant`, aware. A withdrawal is a fact, even for a clock that stepped back."""
         if self.withdrawn_at is not None:
             return ConsentState.WITHDRAWN
         if instant < self.granted_at:

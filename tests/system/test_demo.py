@@ -87,7 +87,7 @@ async def running_demo(folder: Path) -> AsyncIterator[Demo]:
 
 async def keys_and_counts(folder: Path) -> tuple[list[str], int, int]:
     """Every stored key, how many departures are done, how many observations the space holds."""
-    keys = []
+    keys: list[str] = []
     async with SqliteStore.open(folder / "passerelle.db", clock=SystemClock()) as store:
         async for chunk in store.readings.export():
             keys += [item.reading.key for item in chunk]

@@ -266,3 +266,18 @@ async def test_foreign_and_newer_files_are_refused_untouched(tmp_path: Path) -> 
     with pytest.raises(StoreUnavailable):
         async with SqliteStore.open(tmp_path / "file" / "x.db", clock=FixedClock()):
             pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_fault_that_ends_the_writing_thread_is_noticed(tmp_path: Path) -> None:
+    """Nothing is acknowledged any more, reads go on, and whoever watches learns that the process must start anew."""
+    async with open_store(tmp_path) as store:
+        await store.readings.commit(batch(reading(1)))
+        with pytest.raises(StoreUnavailable):
+            await store._writer.run(lambda _: 1 // 0)
+        with pytest.raises(StoreUnavailable):
+            await store.readings.commit(batch(reading(2)))
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailable):
+                await store.watch()
+        assert 1 == len(await store.readings.readings())

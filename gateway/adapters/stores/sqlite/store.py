@@ -16,6 +16,7 @@ from gateway.adapters.stores.sqlite.readings import SqliteReadings
 from gateway.adapters.stores.sqlite.registry import SqliteRegistry
 from gateway.adapters.stores.sqlite.retention import purge_chunk
 from gateway.adapters.stores.sqlite.writer import Writer
+from gateway.errors import StoreUnavailable
 from gateway.ports import Clock
 
 __all__ = ["SqliteStore"]
@@ -66,6 +67,15 @@ class SqliteStore:
     def transactions(self) -> int:
         """Write transactions committed since opening; each costs one fsync."""
         return self._writer.transactions
+
+    async def watch(self) -> None:
+        """Wait for as long as the store can write at all.
+
+        Raises:
+            StoreUnavailable: the writing thread has ended; only a new start of the process mends that.
+        """
+        await self._writer.ended()
+        raise StoreUnavailable("the store's writing thread has ended")
 
     async def purge_raw(self, before: datetime) -> int:
         """Delete raw payloads and quarantined ones received before `before`, in small steps; returns how many."""

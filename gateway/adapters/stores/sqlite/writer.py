@@ -61,6 +61,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="store.writer", daemon=True)
         self._unavailable_since: float | None = None
+        self._ended = asyncio.Event()
         self.transactions = 0
         """Transactions committed."""
 
@@ -73,6 +74,10 @@ class Writer:
     def refuse(self) -> None:
         """From now on, new work is refused."""
         self._is_open = False
+
+    async def ended(self) -> None:
+        """Return when the thread has ended: after `close`, or because of a fault that no code foresaw."""
+        await self._ended.wait()
 
     def close(self) -> None:
         """After `refuse`: write what is queued, close the connection. Blocks: not on the event loop's thread."""
@@ -146,6 +151,8 @@ class Writer:
                 if (entry := self._queue.get()) is not None:
                     group.append(entry)
             self._post(group, [StoreUnavailable("the store is closed") for _ in group])
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._ended.set)
 
     def _post(self, group: Sequence[_Entry], outcomes: Sequence[object]) -> None:
         if group and self._loop is not None and not self._loop.is_closed():
