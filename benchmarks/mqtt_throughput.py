@@ -464,7 +464,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--receive-maximum", type=int, default=500)
+    parser.add_argument("--receive-maximum", type=int, default=2000)
     parser.add_argument("--kinds", nargs="+", default=list(RECEIVERS), choices=list(NAMES))
     parser.add_argument("--folder", type=Path, default=None, help="for the databases; default: /tmp")
     parser.add_argument("--result", type=Path, default=None, help="write the page there instead of stdout")

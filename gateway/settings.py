@@ -114,7 +114,7 @@ class MqttSettings(_Section):
     password_file: Path | None = Field(default=None, description="File holding the password; mode 0600.")
     client_id: Identifier = Field(default="passerelle", description="Names the persistent session: one per gateway.")
     topic_root: Identifier = Field(default="gateway", description="First level of our topics.")
-    receive_maximum: int = Field(default=500, ge=1, le=65535, description="Unacknowledged messages at once.")
+    receive_maximum: int = Field(default=2000, ge=1, le=65535, description="Unacknowledged messages at once.")
     max_payload_bytes: int = Field(default=65_536, ge=256, le=1_048_576)
     session_expiry_s: int = Field(default=30 * 86_400, ge=0, description="How long the broker keeps our session.")
     keepalive_s: int = Field(default=30, ge=5, le=3600)

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from gateway.devices.passerelle_fields import (
     Refused,
@@ -64,16 +65,14 @@ MAX_RECORDS = 1000
 _MAX_EPOCH = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Why a part of a message gave no reading; `detail` holds no value."""
 
     reason: QuarantineReason
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedMeasurement:
+class ReportedMeasurement(NamedTuple):
     """One metric as the device sent it: a number, a bound (`number` is then its limit, if any), or an absence."""
 
     metric: Metric
@@ -83,8 +82,7 @@ class ReportedMeasurement:
     absent: Absent | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedRecord:
+class ReportedRecord(NamedTuple):
     """One record of a device.
 
     Attributes:
@@ -102,16 +100,14 @@ class ReportedRecord:
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """The records of a message and what was wrong with the others."""
 
     records: tuple[ReportedRecord, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """The readings of a message and what was wrong with the rest; `problems` non-empty means "quarantine it too"."""
 
     readings: tuple[Reading, ...] = ()

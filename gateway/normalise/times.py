@@ -16,8 +16,8 @@ be trusted, only the limits that do not depend on it count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 from gateway.model import TimeQuality
 
@@ -38,8 +38,7 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Where nothing else bounds it: no device that is read today will still measure then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """An instant on the common time scale.
 
     Attributes:
