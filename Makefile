@@ -50,7 +50,8 @@ bench: $(VENV)/.dev  ## measure again; writes benchmarks/results
 	$(BIN)/python benchmarks/decode_rate.py
 	$(BIN)/python benchmarks/store_layout.py
 	$(BIN)/python benchmarks/store_commit.py
-	$(BIN)/python benchmarks/mqtt_throughput.py
+	$(BIN)/python benchmarks/mqtt_throughput.py --result benchmarks/results/mqtt_throughput.md
+	$(BIN)/python benchmarks/whole_gateway.py --result benchmarks/results/whole_gateway.md
 
 kill: $(VENV)/.dev  ## 100 x kill -9 during intake: acknowledged = stored, nothing twice
 	$(BIN)/python benchmarks/kill_loop.py --kills 100

@@ -87,7 +87,14 @@ def paho_client(client_id: str, port: int, *, receive_maximum: int | None = None
 # --- publisher process ------------------------------------------------------------------------------------------------
 
 
-def publish(port: int, count: int, rate: float, window: int, first: int) -> None:
+def publish(
+    port: int,
+    count: int,
+    rate: float,
+    window: int,
+    first: int,
+    make: Callable[[int], tuple[str, bytes]] = payload,
+) -> None:
     """Publish `count` readings with QoS 1, at `rate` per second (0: as fast as `window` unacknowledged ones allow)."""
     client = paho_client("publisher", port, window=window)
     client.loop_start()
@@ -99,7 +106,7 @@ def publish(port: int, count: int, rate: float, window: int, first: int) -> None
         else:
             while number - done(client) > window:
                 time.sleep(0.0005)
-        last = client.publish(*payload(first + number), qos=1)
+        last = client.publish(*make(first + number), qos=1)
     if last is not None:
         last.wait_for_publish(60)
     client.disconnect()
