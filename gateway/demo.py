@@ -50,10 +50,14 @@ async def run_demo(folder: Path, *, port: int = 8080, seconds: float | None = No
         say: where progress goes, a line at a time; default: standard output.
     """
     tell = say or _print
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await _run(folder, port, tell)
-    tell("Stopped. Everything is kept; start again to continue.")
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await _run(folder, port, tell)
+    except asyncio.CancelledError:
+        tell("Stopped. Everything is kept; start again to continue.")
+        raise
+    tell("The time is over. Everything is kept; start again to continue.")
 
 
 def _print(line: str) -> None:

@@ -65,8 +65,9 @@ class Demo:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
         async with asyncio.timeout(20):
-            await self.process.communicate()
+            rest, _ = await self.process.communicate()
         assert self.process.returncode is not None
+        assert "Stopped. Everything is kept" in rest.decode()
         return self.process.returncode
 
 
