@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
 __all__ = ["DayCurve", "WeightCurve", "day_curve", "weight_curve"]
@@ -12,27 +12,25 @@ __all__ = ["DayCurve", "WeightCurve", "day_curve", "weight_curve"]
 _HEIGHT = 300.0
 _TOP_MG_DL, _BOTTOM_MG_DL = 350.0, 0.0
 _GAP = timedelta(minutes=16)
+_SPAN = timedelta(hours=24)
+_UNIT = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class DayCurve:
-    """Coordinates in a box of 720 x 300: 30 units an hour, 0 to 350 mg/dL.
+    """Coordinates in a box of 720 x 300: 24 hours up to now, 30 units an hour, 0 to 350 mg/dL.
 
     Attributes:
         lines: one path per stretch without a gap above 16 minutes; gaps stay open.
         sticks: finger-sticks as (x, y).
         last: the newest point, or None.
+        hours: (x, local hour) of 00, 06, 12 and 18 o'clock.
     """
 
     lines: tuple[str, ...]
     sticks: tuple[tuple[float, float], ...]
     last: tuple[float, float] | None
-
-
-def _place(local_time: datetime, mg_dl: Decimal) -> tuple[float, float]:
-    minutes = local_time.hour * 60 + local_time.minute + local_time.second / 60
-    share = (float(mg_dl) - _BOTTOM_MG_DL) / (_TOP_MG_DL - _BOTTOM_MG_DL)
-    return round(minutes / 2, 1), round(_HEIGHT * (1 - min(1.0, max(0.0, share))), 1)
+    hours: tuple[tuple[float, int], ...]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
@@ -42,25 +40,45 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def day_curve(
-    readings: Sequence[tuple[datetime, Decimal]], sticks: Sequence[tuple[datetime, Decimal]] = ()
+    readings: Sequence[tuple[datetime, Decimal]],
+    sticks: Sequence[tuple[datetime, Decimal]],
+    now: datetime,
+    zone: tzinfo,
 ) -> DayCurve:
-    """The curve of one local day.
+    """The curve of the last 24 hours.
 
     Args:
-        readings: (naive local time, mg/dL), ascending, of one day.
-        sticks: finger-sticks of the same day.
+        readings: (instant, mg/dL), ascending; what is older than a day, or later than now, is left out.
+        sticks: finger-sticks likewise.
+        now: aware; the right edge.
+        zone: for the hours below the curve.
     """
+    start = now - _SPAN
+
+    def place(at: datetime, mg_dl: Decimal) -> tuple[float, float]:
+        share = (float(mg_dl) - _BOTTOM_MG_DL) / (_TOP_MG_DL - _BOTTOM_MG_DL)
+        return round((at - start) / _UNIT, 1), round(_HEIGHT * (1 - min(1.0, max(0.0, share))), 1)
+
     stretches: list[list[tuple[float, float]]] = []
     previous: datetime | None = None
-    for local_time, mg_dl in readings:
-        if previous is None or local_time - previous > _GAP or local_time < previous:
+    for at, mg_dl in readings:
+        if not start <= at <= now:
+            continue
+        if previous is None or at - previous > _GAP:
             stretches.append([])
-        stretches[-1].append(_place(local_time, mg_dl))
-        previous = local_time
+        stretches[-1].append(place(at, mg_dl))
+        previous = at
+    first_hour = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    full_hours = [first_hour + timedelta(hours=number) for number in range(24)]
     return DayCurve(
         lines=tuple(_path(stretch) for stretch in stretches),
-        sticks=tuple(_place(local_time, mg_dl) for local_time, mg_dl in sticks),
+        sticks=tuple(place(at, mg_dl) for at, mg_dl in sticks if start <= at <= now),
         last=stretches[-1][-1] if stretches else None,
+        hours=tuple(
+            (round((at - start) / _UNIT, 1), at.astimezone(zone).hour)
+            for at in full_hours
+            if at <= now and at.astimezone(zone).hour % 6 == 0
+        ),
     )
 
 

@@ -76,10 +76,9 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "below_range": ("sous la plage du capteur", "below the sensor's range"),
     "above_range": ("au-dessus de la plage du capteur", "above the sensor's range"),
-    "curve": ("Courbe du jour", "Today's curve"),
     "curve_text": (
-        "Glucose de minuit à minuit, bande verte : cible de 70 à 180 mg/dL.",
-        "Glucose from midnight to midnight, green band: 70 to 180 mg/dL.",
+        "Glucose des dernières 24 heures ; bande verte : cible de 70 à 180 mg/dL.",
+        "Glucose of the last 24 hours; green band: 70 to 180 mg/dL.",
     ),
     "weight_curve_text": ("Poids des 28 derniers jours.", "Weight over the last 28 days."),
     "no_people": (
@@ -166,6 +165,12 @@ class Texts:
     def number(self, value: Decimal, decimals: int) -> str:
         """Rounded half to even, with the language's decimal sign."""
         text = str(value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN))
+        return text.replace(".", ",") if self.language == "fr" else text
+
+    def exact(self, value: Decimal) -> str:
+        """All its digits but zeros at the end, with the language's decimal sign."""
+        text = f"{value:f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
         return text.replace(".", ",") if self.language == "fr" else text
 
     def signed(self, value: Decimal, decimals: int) -> str:

@@ -199,8 +199,10 @@ class View:
             today=await self._summaries.glucose(person.person_id, today, 1),
             fortnight=await self._summaries.glucose(person.person_id, today - timedelta(days=1), 14),
             curve=day_curve(
-                [(r.local_time, r.value) for r in sensor if r.local_day == today and r.value is not None],
-                [(r.local_time, r.value) for r in sticks if r.local_day == today and r.value is not None],
+                [(r.effective_at, r.value) for r in sensor if r.value is not None],
+                [(r.effective_at, r.value) for r in sticks if r.value is not None],
+                now,
+                person.time_zone,
             ),
             sticks=tuple(
                 Stick(r.local_time, r.value, r.bound.kind if r.bound else None, r.context.meal)

@@ -258,7 +258,7 @@ async def test_what_left_the_house(tmp_path: Path, client: aiohttp.ClientSession
         await _plan(site, CAMILLE, resource, DepartureState.DONE)
         html = (await _get(client, f"{site.url}/fragment"))[1]
         words = _words(html)
-    assert "Poids 70,450 kg Camille · 20 mars 11:00 → Mon espace santé accepté il y a 10 min" in words
+    assert "Poids 70,45 kg Camille · 20 mars 11:00 → Mon espace santé accepté il y a 10 min" in words
     assert "1 acceptés · 0 en attente · 0 refusés" in words
     assert "&#34;value&#34;: 70.450," in html
 

@@ -158,3 +158,9 @@ def test_choosing_a_language(wish: str | None, accept: str, expected: str) -> No
 def test_any_wish_ends_in_a_language(wish: str | None, accept: str) -> None:
     """Whatever a browser says, the page has a language."""
     assert choose_language(wish, accept, "fr") in LANGUAGES
+
+
+@pytest.mark.parametrize(("value", "french"), [("69.250", "69,25"), ("126", "126"), ("120", "120"), ("6.0", "6")])
+def test_exact_values(value: str, french: str) -> None:
+    """What was sent is shown with all its digits, without zeros that say nothing."""
+    assert [french, french.replace(",", ".")] == [text.exact(Decimal(value)) for text in (FR, EN)]
