@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -221,6 +222,7 @@ async def _serve(stack: AsyncExitStack, view: View, changes: Changes, settings: 
         await web.TCPSite(runner, settings.web.host, settings.web.port).start()
     except OSError as error:
         where = f"{settings.web.host}:{settings.web.port}"
-        raise ConfigurationError([("web.port", f"cannot listen on {where}: {error.strerror}")]) from error
+        why = "another program uses it; choose another port" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ConfigurationError([("web.port", f"cannot listen on {where}: {why}")]) from error
     host = "localhost" if settings.web.host == "127.0.0.1" else settings.web.host
     return f"http://{host}:{runner.addresses[0][1]}"
