@@ -185,15 +185,17 @@ def decode_reading_message(
     parsed = parse_reading_message(payload, contact.device_id)
     readings: list[Reading] = []
     problems = list(parsed.problems)
-    received_at = contact.received_at
+    received_at, trusted = contact.received_at, contact.clock_is_trusted
     for record in parsed.records:
         time = record.time
         if time is None:
-            placed = place_reception(received_at, contact.zone, is_live=contact.is_live)
+            placed = place_reception(received_at, contact.zone, is_live=contact.is_live, clock_is_trusted=trusted)
         elif time.tzinfo is None:
-            placed = place_device_time(time, received_at, contact.zone, clock_offset=contact.clock_offset)
+            placed = place_device_time(
+                time, received_at, contact.zone, clock_offset=contact.clock_offset, clock_is_trusted=trusted
+            )
         else:
-            placed = place_instant(time, received_at, contact.zone)
+            placed = place_instant(time, received_at, contact.zone, clock_is_trusted=trusted)
             # an instant that was believed needs no wall clock beside it; one that was not is kept as the device said it
             time = None if placed.quality is TimeQuality.DEVICE else time.replace(tzinfo=None)
         for measurement in record.measurements:

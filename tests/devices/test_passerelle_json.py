@@ -446,3 +446,17 @@ def test_a_number_beyond_all_bounds_is_refused(number: str) -> None:
     assert ((), 1) == (parsed.records, len(parsed.problems))
     with pytest.raises(Refused):
         parse_status_message(f'{{"status":"online","battery_percent":{number}}}'.encode())
+
+
+def test_a_hub_whose_clock_cannot_be_right_does_not_doubt_the_device() -> None:
+    """A Pi that boots in 1970 keeps the instant that the device says, and knows nothing of a live one without time."""
+    boot = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+    contact = Contact(DeviceId("scale"), UTC, boot, SourceKind.MQTT, is_live=True, clock_is_trusted=False)
+    provenance = Provenance(SourceKind.MQTT, "mqtt.passerelle")
+    measurement = b'"measurements":[{"metric":"body_mass","value":70.5,"unit":"kg"}]'
+    for extra, expected in (
+        (b'"record":"1","time":"2026-03-02T07:00:00+01:00",', TimeQuality.DEVICE),
+        (b'"record":"2",', TimeQuality.UNKNOWN),
+    ):
+        decoded = decode_reading_message(b"{" + extra + measurement + b"}", contact, provenance)
+        assert [expected] == [reading.time_quality for reading in decoded.readings]

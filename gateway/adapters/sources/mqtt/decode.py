@@ -43,11 +43,14 @@ class BatchDecoder:
         self._max_payload_bytes = settings.max_payload_bytes
         self._zone_of = zone_of
 
-    def decode(self, groups: Iterable[tuple[Sequence[Publish], datetime]]) -> tuple[Batch, tuple[DeviceSighting, ...]]:
+    def decode(
+        self, groups: Iterable[tuple[Sequence[Publish], datetime]], *, clock_is_trusted: bool = True
+    ) -> tuple[Batch, tuple[DeviceSighting, ...]]:
         """One batch for all messages, and at most one sighting per device.
 
         Args:
             groups: messages with the instant of their reception (aware, UTC).
+            clock_is_trusted: whether that instant can be right.
         """
         readings: list[Reading] = []
         frames: list[RawFrame] = []
@@ -71,7 +74,12 @@ class BatchDecoder:
                     contact = contacts.get(at)
                     if contact is None:
                         contact = contacts[at] = Contact(
-                            device_id, self._zone_of(device_id), received_at, SourceKind.MQTT, is_live=not is_retained
+                            device_id,
+                            self._zone_of(device_id),
+                            received_at,
+                            SourceKind.MQTT,
+                            is_live=not is_retained,
+                            clock_is_trusted=clock_is_trusted,
                         )
                     decoded = decode_reading_message(
                         payload, contact, _RETAINED if is_retained else _LIVE, frame=len(frames)

@@ -197,7 +197,9 @@ class MqttSource:
         while True:
             await self._arrived.wait()
             groups = self._take()
-            batch, sightings = self._decoder.decode([(g.messages, g.received_at) for g in groups])
+            batch, sightings = self._decoder.decode(
+                [(g.messages, g.received_at) for g in groups], clock_is_trusted=self._clock.is_trusted
+            )
             self.counters.quarantined += len(batch.quarantined)
             task = tasks.create_task(_commit(intake, batch), name="mqtt.commit")
             await self._commits.put((task, groups))
