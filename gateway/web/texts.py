@@ -18,7 +18,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "live": ("en direct", "live"),
     "offline": ("connexion à la passerelle perdue", "lost contact with the gateway"),
     "glucose": ("Glycémie", "Glucose"),
-    "now": ("maintenant", "now"),
     "no_glucose": ("Pas encore de mesure de glucose.", "No glucose reading yet."),
     "today": ("Aujourd'hui", "Today"),
     "fortnight": ("14 derniers jours", "Last 14 days"),
@@ -86,7 +85,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Nobody is registered yet. Add a [[people]] block to the configuration.",
     ),
     "other_language": ("English", "Français"),
-    "access_code": ("Code d'accès de la passerelle", "Access code of the gateway"),
 }
 _MEALS: Final = {
     Meal.FASTING: ("à jeun", "fasting"),

@@ -88,7 +88,6 @@ class DeviceRow:
     owner: str | None
     age: timedelta | None
     is_fresh: bool
-    latest: tuple[Reading, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,6 @@ class View:
     def _device(self, device: Device, latest: list[StoredReading], now: datetime) -> DeviceRow:
         owner = self._people.get(device.person_id) if device.person_id is not None else None
         readings = [item.reading for item in latest if item.reading.device_id == device.device_id]
-        newest = max((reading.effective_at for reading in readings), default=None)
         continuous = any(reading.metric is Metric.GLUCOSE_INTERSTITIAL for reading in readings)
         age = now - device.last_heard_at if device.last_heard_at else None
         return DeviceRow(
@@ -238,7 +236,6 @@ class View:
             owner=owner.display_name if owner else None,
             age=age,
             is_fresh=age is not None and age < _FRESH[continuous],
-            latest=tuple(r for r in readings if newest and newest - r.effective_at < timedelta(minutes=1)),
         )
 
     def _sent(self, departure: Departure, now: datetime) -> SentRow:
