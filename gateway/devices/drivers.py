@@ -7,61 +7,32 @@ a `Driver`. At most one driver may claim an advertisement.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import entry_points
 
-from gateway.devices.procedures import CgmSession, GlucoseFetch, Procedure, ScaleSession, ScaleUser
+from gateway.devices.advert import Advert
+from gateway.devices.procedures import CgmSession, Facts, GlucoseFetch, Listener, Procedure, ScaleSession, ScaleUser
 from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
 from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
+from gateway.devices.quirks import Quirks
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
 
 __all__ = [
-    "BASE_UUID",
     "ENTRY_POINT_GROUP",
     "GENERIC_DRIVERS",
-    "Advert",
     "Driver",
     "Opening",
+    "Steps",
     "driver_for",
     "driver_for_kind",
-    "full_uuid",
     "load_drivers",
-    "short_uuid",
 ]
 
 ENTRY_POINT_GROUP = "gateway.devices"
-BASE_UUID = "-0000-1000-8000-00805f9b34fb"
-
-
-def short_uuid(uuid: str) -> str:
-    """`2a18` for a UUID of the Bluetooth base, else the full one; lower case."""
-    text = uuid.lower()
-    return text[4:8] if text.startswith("0000") and text[8:] == BASE_UUID else text
-
-
-def full_uuid(uuid: str) -> str:
-    """128-bit text of a UUID in either form; lower case."""
-    text = uuid.lower()
-    return f"0000{text}{BASE_UUID}" if len(text) == 4 else text
-
-
-@dataclass(frozen=True, slots=True)
-class Advert:
-    """What an advertisement says.
-
-    Attributes:
-        name: local name, None when not sent.
-        services: service UUIDs, short where they are of the Bluetooth base.
-        service_data: payload by service UUID, short likewise.
-        manufacturer_data: payload by company identifier.
-    """
-
-    name: str | None = None
-    services: frozenset[str] = frozenset()
-    service_data: Mapping[str, bytes] = field(default_factory=dict)
-    manufacturer_data: Mapping[int, bytes] = field(default_factory=dict)
+_NO_FACTS = Facts()
+_STANDARD = Quirks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +41,7 @@ class Opening:
 
     Attributes:
         local_now: aware, the owner's wall clock and zone.
+        facts: what the device has said about itself in this contact.
         state: the driver's last durable checkpoint, or None.
         scale_user: the owner's slot on a scale, or None.
         may_set_clock: whether the device's clock may be set to `local_now`.
@@ -77,6 +49,7 @@ class Opening:
     """
 
     local_now: datetime
+    facts: Facts = _NO_FACTS
     state: Mapping[str, str | int | bool | None] | None = None
     scale_user: ScaleUser | None = None
     may_set_clock: bool = False
@@ -84,28 +57,41 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """What a person does with the device, one sentence each, in French and English."""
+
+    fr: tuple[str, ...]
+    en: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Driver:
-    """How one family of devices is recognised and read.
+    """How one family of devices is recognised and read. It has `open`, `listen` or both.
 
     Attributes:
         name: unique, for logs.
         kinds: what its devices are.
         services: where its characteristics are looked for first, in this order.
         matches: whether an advertisement is of this family.
-        open: the conversation.
-        checkpoint: name of the checkpoint that `open` wants as `Opening.state`; None: none.
-        is_bonded: whether to pair before anything else; otherwise only when the device refuses without.
-        drops_unbonded: whether a link that ends before the device said anything means that it wants a bond.
+        open: the conversation over a link; None: it is never connected to.
+        listen: what is made of its advertisements; None: they only say that it is awake. Given the last durable
+            checkpoint's state, or None.
+        checkpoint: name of the checkpoint that `open` wants as `Opening.state`, or `listen` as its argument.
+        quirks: what it does in its own way.
+        title: what people call the family; empty for the generic drivers.
+        pairing: what a person does to pair it; None: switch it on and stay near.
     """
 
     name: str
     kinds: frozenset[DeviceKind]
     services: tuple[str, ...]
     matches: Callable[[Advert], bool]
-    open: Callable[[Opening], Procedure]
+    open: Callable[[Opening], Procedure] | None = None
+    listen: Callable[[Mapping[str, str | int | bool | None] | None], Listener] | None = None
     checkpoint: str | None = None
-    is_bonded: bool = False
-    drops_unbonded: bool = False
+    quirks: Quirks = _STANDARD
+    title: str = ""
+    pairing: Steps | None = None
 
 
 def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
@@ -114,8 +100,8 @@ def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
 
 
 def driver_for_kind(kind: DeviceKind, drivers: Sequence[Driver]) -> Driver | None:
-    """The first driver for a device that is known by configuration and whose advertisement no driver claims."""
-    return next((driver for driver in drivers if kind in driver.kinds), None)
+    """The first generic driver for a device that is known by configuration and whose advertisement none claims."""
+    return next((driver for driver in drivers if kind in driver.kinds and driver.open is not None), None)
 
 
 def load_drivers() -> tuple[Driver, ...]:
@@ -183,7 +169,7 @@ GENERIC_DRIVERS: tuple[Driver, ...] = (
         matches=_is_meter,
         open=_open_meter,
         checkpoint=GLUCOSE_CHECKPOINT,
-        drops_unbonded=True,
+        quirks=Quirks(hangs_up_unbonded=True),
     ),
     Driver(
         name="gatt.cgm",
@@ -192,7 +178,7 @@ GENERIC_DRIVERS: tuple[Driver, ...] = (
         matches=_is_cgm,
         open=_open_cgm,
         checkpoint=CGM_CHECKPOINT,
-        drops_unbonded=True,
+        quirks=Quirks(hangs_up_unbonded=True),
     ),
     Driver(
         name="gatt.scale",

@@ -5,6 +5,7 @@ from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureD
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
 from gateway.model.people import Consent, ConsentState, Device, DeviceKind, Person
+from gateway.model.radio import Neighbour, RadioReport, RadioState
 from gateway.model.reading import (
     Absent,
     Bound,
@@ -47,12 +48,15 @@ __all__ = [
     "Meal",
     "Metric",
     "MetricInfo",
+    "Neighbour",
     "OutboxId",
     "Person",
     "PersonId",
     "Provenance",
     "QuarantineReason",
     "Quarantined",
+    "RadioReport",
+    "RadioState",
     "RawFrame",
     "Reading",
     "ReadingKey",

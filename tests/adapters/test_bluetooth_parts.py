@@ -20,6 +20,7 @@ from gateway.devices.procedures import (
     Close,
     CompositionSample,
     Frame,
+    GlucoseFetch,
     GlucoseRecord,
     Keep,
     Mark,
@@ -149,7 +150,7 @@ async def test_advertisement_is_answered_after_the_pause_only() -> None:
     """One attempt per advertisement: nothing is remembered from before, or from during a contact."""
     clock = MovableClock()
     watch = Watch(make_device("C0:00:00:00:00:01", DeviceKind.SCALE), clock, BluetoothSettings(), lambda: None)
-    found = Found(BLEDevice("C0:00:00:00:00:01", None, None), GENERIC_DRIVERS[0])
+    found = Found(BLEDevice("C0:00:00:00:00:01", None, None), GENERIC_DRIVERS[0], lambda _opening: GlucoseFetch())
     watch.offer(found)
     watch.settle(Close(Outcome.COMPLETE), records_kept=0, lasted_s=1)
     async with asyncio.TaskGroup() as tasks:

@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.devices.advert import Advert, full_uuid, short_uuid
 from gateway.devices.drivers import (
     GENERIC_DRIVERS,
-    Advert,
     Driver,
     Opening,
     driver_for,
     driver_for_kind,
-    full_uuid,
     load_drivers,
-    short_uuid,
 )
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
@@ -53,6 +51,7 @@ def test_adopted_services_are_recognised(service: str, name: str) -> None:
     """Each measuring service has its driver, by short or full UUID."""
     driver = driver_for(Advert(services=frozenset({short_uuid(full_uuid(service.upper()))})), GENERIC_DRIVERS)
     assert driver is not None
+    assert driver.open is not None
     assert name == driver.name
     assert driver.open(Opening(datetime(2025, 1, 1, tzinfo=UTC))).start()
 

@@ -18,7 +18,8 @@ from aiohttp import web
 
 from gateway.changes import Changes
 from gateway.cli import build_parser, main
-from gateway.devices.drivers import GENERIC_DRIVERS, Advert, Driver, Opening
+from gateway.devices.advert import Advert
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Opening
 from gateway.model import CATALOGUE, Context, DepartureState, Metric, Reading
 from gateway.reading_json import _Line, dump_reading, parse_reading
 from gateway.settings import Settings, WebSettings, load_settings
@@ -201,6 +202,7 @@ def test_driver_example_is_a_driver() -> None:
     assert isinstance(driver, Driver)
     assert driver.matches(Advert(services=frozenset({"181d"}), manufacturer_data={0x1234: b""}))
     assert not driver.matches(Advert(services=frozenset({"181d"})))
+    assert driver.open is not None
     assert not driver.open(Opening(local_now=RECEIVED)).is_done
 
 

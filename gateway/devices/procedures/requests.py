@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from gateway.devices.advert import Advert
 from gateway.devices.body_composition import BodyCompositionMeasurement
 from gateway.devices.cgm import CgmFeature, CgmRecord
 from gateway.devices.glucose import GlucoseContext, GlucoseMeasurement
@@ -25,6 +26,7 @@ __all__ = [
     "Frame",
     "GlucoseRecord",
     "Keep",
+    "Listener",
     "Mark",
     "Outcome",
     "Patience",
@@ -261,6 +263,23 @@ class Procedure(Protocol):
 
         Only `Keep` and `Close` have an effect; without a `Close` the contact ends as `Outcome.LINK_LOST`.
         """
+        ...
+
+
+class Listener(Protocol):
+    """What is made of the advertisements of one device that is never connected to. Total, and without a clock."""
+
+    @property
+    def wait_s(self) -> float | None:
+        """How long after the last advertisement `on_silence` should be called; None: nothing is waited for."""
+        ...
+
+    def on_advert(self, advert: Advert, heard_at: datetime) -> list[Keep]:
+        """One advertisement, heard at `heard_at` (aware, UTC, gateway clock)."""
+        ...
+
+    def on_silence(self) -> list[Keep]:
+        """Nothing came for `wait_s`: what was waited for has not come."""
         ...
 
 

@@ -17,7 +17,7 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.exc import BleakCharacteristicNotFoundError, BleakError, BleakGATTProtocolError
 
 from gateway.adapters.sources.bluetooth.material import Material
-from gateway.devices.drivers import short_uuid
+from gateway.devices.advert import short_uuid
 from gateway.devices.procedures import (
     ATT_NOT_FOUND,
     Close,

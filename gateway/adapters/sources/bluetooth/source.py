@@ -22,14 +22,8 @@ from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, heed_cancel
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
 from gateway.adapters.sources.bluetooth.watch import Found, Watch
-from gateway.devices.drivers import (
-    GENERIC_DRIVERS,
-    Advert,
-    Driver,
-    driver_for,
-    driver_for_kind,
-    short_uuid,
-)
+from gateway.devices.advert import Advert, short_uuid
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, driver_for, driver_for_kind
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId
@@ -189,8 +183,8 @@ class BluetoothSource:
         driver = driver_for(advert, self._drivers)
         if driver is None and not advert.service_data:
             driver = driver_for_kind(watch.device.kind, self._drivers)
-        if driver is not None:
-            watch.offer(Found(device, driver))
+        if driver is not None and driver.open is not None:
+            watch.offer(Found(device, driver, driver.open))
 
     @property
     def _scanner_arguments(self) -> BlueZScannerArgs:

@@ -49,6 +49,7 @@ class Visit:
     ) -> None:
         self._watch = watch
         self._driver = found.driver
+        self._open = found.open
         self._intake = intake
         self._clock = clock
         self._zone = zone
@@ -103,7 +104,7 @@ class Visit:
 
     async def _read_out(self) -> Close:
         self._watch.enter(LinkState.READING)
-        wants_bond, self._watch.wants_bond = self._watch.wants_bond or self._driver.is_bonded, False
+        wants_bond, self._watch.wants_bond = self._watch.wants_bond or self._driver.quirks.pairs_first, False
         if wants_bond and not await self._session.pair():
             return Close(Outcome.NEEDS_PAIRING)
         procedure = await self._introduce()
@@ -116,7 +117,7 @@ class Visit:
 
     def _judged(self, closed: Close, *, was_paired: bool, said_something: bool = False) -> Close:
         """A device that hangs up before it has told any record may want a bond, or another one than it has."""
-        if closed.outcome is not Outcome.LINK_LOST or not self._driver.drops_unbonded:
+        if closed.outcome is not Outcome.LINK_LOST or not self._driver.quirks.hangs_up_unbonded:
             return closed
         if not was_paired:
             self._watch.wants_bond = True
@@ -151,9 +152,10 @@ class Visit:
         self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None)) if clock_is_trusted else None
         name = self._driver.checkpoint
         checkpoint = None if name is None else await self._intake.checkpoint(device_id, name)
-        return self._driver.open(
+        return self._open(
             Opening(
                 local_now,
+                facts=facts,
                 state=None if checkpoint is None else checkpoint.state,
                 scale_user=self._scale_user,
                 may_set_clock=self._may_set_clock,

@@ -10,8 +10,8 @@ from typing import Final
 from bleak.backends.device import BLEDevice
 
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
-from gateway.devices.drivers import Driver
-from gateway.devices.procedures import Close, Outcome
+from gateway.devices.drivers import Driver, Opening
+from gateway.devices.procedures import Close, Outcome, Procedure
 from gateway.model import Device
 from gateway.ports import Clock
 from gateway.settings import BluetoothSettings
@@ -32,6 +32,7 @@ class Found:
 
     device: BLEDevice
     driver: Driver
+    open: Callable[[Opening], Procedure]
 
 
 class Watch:
