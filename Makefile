@@ -15,7 +15,7 @@ system-demo:
 	@scripts/system-packages mosquitto python
 
 system-test:
-	@scripts/system-packages mosquitto mosquitto-clients python chromium
+	@scripts/system-packages mosquitto mosquitto-clients python chromium dbus
 
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | system-demo
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,7 @@ All instants are aware and UTC. Every method may raise `StoreUnavailable` where 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -25,10 +26,12 @@ from gateway.model import (
     DeviceId,
     GlucoseDay,
     Metric,
+    Neighbour,
     OutboxId,
     Person,
     PersonId,
     Quarantined,
+    RadioReport,
     RawFrame,
     StoredReading,
     WeightDay,
@@ -40,6 +43,7 @@ __all__ = [
     "DirtyDay",
     "HealthSpace",
     "Intake",
+    "Radios",
     "ReadingStore",
     "Registry",
     "Source",
@@ -109,6 +113,26 @@ class Source(Protocol):
 
     async def run(self, intake: Intake) -> None:
         """Collect for ever, handing everything to `intake`."""
+        ...
+
+
+class Radios(Protocol):
+    """What the pages, the commands and the pairing may know of the radios, and ask of them."""
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Devices heard in the last minutes, strongest first; bounded."""
+        ...
+
+    def reports(self) -> tuple[RadioReport, ...]:
+        """Every radio, now."""
+        ...
+
+    async def changed(self) -> None:
+        """Return at the next change of a report."""
+        ...
+
+    def hold(self, address: str) -> AbstractAsyncContextManager[None]:
+        """Leave the device with this address to the caller (who pairs it) for the length of the block."""
         ...
 
 
