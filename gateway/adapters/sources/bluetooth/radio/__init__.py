@@ -1,0 +1,1 @@
+"""Radios: what they hear, who may use them now, and how a stuck one is brought back."""
