@@ -55,6 +55,7 @@ def _zone(text: str) -> str:
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Oid = Annotated[str, Field(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
+Adapter = Annotated[str, Field(pattern=r"^(hci[0-9]+|([0-9A-F]{2}:){5}[0-9A-F]{2})$")]
 BluetoothAddress = Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){5}[0-9A-F]{2}$")]
 
 
@@ -134,12 +135,27 @@ class BluetoothSettings(_Section):
     """`[bluetooth]`"""
 
     enabled: bool = False
-    adapter: str | None = Field(default=None, description="Adapter name such as hci0; default: the first.")
+    adapter: Adapter | None = Field(
+        default=None, description="Its own address (better) or a name such as hci0; default: the first."
+    )
+    adapters: tuple[Adapter, ...] = Field(default=(), description="Several, instead of `adapter`.")
+    scanning: Literal["active", "passive"] = Field(
+        default="active", description="passive saves the devices' batteries where BlueZ can, but hears fewer."
+    )
+    connections: int = Field(default=3, ge=1, le=16, description="Devices that an adapter is connected to at once.")
     connect_timeout_s: float = Field(default=15.0, gt=0, le=60)
     procedure_timeout_s: float = Field(default=30.0, gt=0, le=120, description="Silence that ends a procedure.")
     quiet_s: float = Field(default=3.0, gt=0, le=30, description="Silence after which a scale has said everything.")
     retry_s: float = Field(default=30.0, gt=0, description="Pause before a device that failed is tried again.")
     revisit_s: float = Field(default=300.0, ge=0, description="Pause before a device read well is connected again.")
+
+    @model_validator(mode="after")
+    def _one_way_to_name_adapters(self) -> Self:
+        if self.adapter is not None and self.adapters:
+            raise ValueError("give adapter or adapters, not both")
+        if len(set(self.adapters)) != len(self.adapters):
+            raise ValueError("adapters: one appears twice")
+        return self
 
 
 class PersonSettings(_Section):

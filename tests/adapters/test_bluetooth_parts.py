@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
 from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
 from bluetooth_kit import NOW, PARIS, FrozenClock, make_device
 
 from gateway.adapters.sources.bluetooth import LinkState
 from gateway.adapters.sources.bluetooth.material import Material
+from gateway.adapters.sources.bluetooth.radio.ladder import Pace
+from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
+from gateway.adapters.sources.bluetooth.radio.parts import Radio
 from gateway.adapters.sources.bluetooth.session import Mailbox
 from gateway.adapters.sources.bluetooth.watch import Found, Watch
 from gateway.devices.body_composition import parse_body_composition_measurement
@@ -47,6 +52,23 @@ class MovableClock(FrozenClock):
 
     def monotonic(self) -> float:
         return self.at_s
+
+
+def make_found(clock: MovableClock) -> Found:
+    manager = RadioManager(
+        Radio("radio"),
+        BluetoothSettings(),
+        clock,
+        drivers=GENERIC_DRIVERS,
+        enrolled=lambda _address: None,
+        on_heard=lambda _manager, _address, _heard: None,
+        on_change=lambda: None,
+        pace=Pace(),
+        chance=random.Random(1),
+    )
+    data = AdvertisementData(None, {}, {}, [], None, -60, ())
+    heard = manager.neighbourhood.hear(BLEDevice("C0:00:00:00:00:01", None, None), data)
+    return Found(heard, GENERIC_DRIVERS[0], lambda _opening: GlucoseFetch(), manager)
 
 
 def material() -> Material:
@@ -150,7 +172,7 @@ async def test_advertisement_is_answered_after_the_pause_only() -> None:
     """One attempt per advertisement: nothing is remembered from before, or from during a contact."""
     clock = MovableClock()
     watch = Watch(make_device("C0:00:00:00:00:01", DeviceKind.SCALE), clock, BluetoothSettings(), lambda: None)
-    found = Found(BLEDevice("C0:00:00:00:00:01", None, None), GENERIC_DRIVERS[0], lambda _opening: GlucoseFetch())
+    found = make_found(clock)
     watch.offer(found)
     watch.settle(Close(Outcome.COMPLETE), records_kept=0, lasted_s=1)
     async with asyncio.TaskGroup() as tasks:

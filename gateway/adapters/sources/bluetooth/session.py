@@ -17,6 +17,7 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.exc import BleakCharacteristicNotFoundError, BleakError, BleakGATTProtocolError
 
 from gateway.adapters.sources.bluetooth.material import Material
+from gateway.adapters.sources.bluetooth.radio.turns import Turn, Turns
 from gateway.devices.advert import short_uuid
 from gateway.devices.procedures import (
     ATT_NOT_FOUND,
@@ -35,10 +36,13 @@ from gateway.errors import StoreUnavailable
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
 
-__all__ = ["RADIO_ERRORS", "LinkSession", "Mailbox", "heed_cancellation"]
+__all__ = ["MADE_ROOM", "RADIO_ERRORS", "LinkSession", "Mailbox", "heed_cancellation"]
 
 RADIO_ERRORS: Final = (BleakError, OSError, EOFError, TimeoutError)
 """What bleak lets through when the radio, the bus to it or the link fails."""
+
+MADE_ROOM: Final = "made_room"
+"""Detail of a contact that ended because another device waited for its slot."""
 
 _WANTS_BOND: Final = frozenset({0x05, 0x0C, 0x0F})
 _BOX_SIZE: Final = 8192
@@ -58,6 +62,10 @@ def heed_cancellation() -> None:
 
 class _LinkEnded(Exception):
     """The link is gone or cannot be used any more."""
+
+
+class _RoomWanted(Exception):
+    """The device has told everything, and another waits for its slot."""
 
 
 class _PairingNeeded(Exception):
@@ -88,6 +96,10 @@ class Mailbox:
         self.has_overflowed = self.has_overflowed or len(self._messages) >= self._size
         if not self.has_overflowed:
             self._messages.append((char, data))
+        self._stirred.set()
+
+    def stir(self) -> None:
+        """Wake whoever waits, without a message."""
         self._stirred.set()
 
     def lose(self) -> None:
@@ -127,6 +139,8 @@ class LinkSession:
         intake: Intake,
         clock: Clock,
         settings: BluetoothSettings,
+        turn: Turn,
+        turns: Turns,
     ) -> None:
         self._client = client
         self._mailbox = mailbox
@@ -135,6 +149,9 @@ class LinkSession:
         self._intake = intake
         self._clock = clock
         self._settings = settings
+        self._turn = turn
+        self._turns = turns
+        turn.on_leave = mailbox.stir
         self._has_paired = False
         self.records_kept = 0
 
@@ -144,6 +161,9 @@ class LinkSession:
             return await self._converse(procedure)
         except StoreUnavailable:
             return Close(Outcome.NOT_KEPT, "the store is unavailable")
+        except _RoomWanted:
+            closed = await self._salvage(procedure)
+            return closed or Close(Outcome.COMPLETE, MADE_ROOM)
         except _PairingNeeded:
             await self._salvage(procedure)
             return Close(Outcome.NEEDS_PAIRING)
@@ -173,6 +193,11 @@ class LinkSession:
             if self._mailbox.has_overflowed:
                 raise _LinkEnded("more came than could be kept")
             heed_cancellation()
+            is_following = procedure.patience is Patience.LONG
+            if is_following:
+                self._turns.follows(self._turn)
+                if self._turn.is_leaving:
+                    raise _RoomWanted
             messages = await self._mailbox.take(self._patience_s(procedure))
             if messages:
                 todo.extend(merged([r for message in messages for r in procedure.on_notify(*message)]))
@@ -180,6 +205,8 @@ class LinkSession:
                 raise _LinkEnded("the device hung up")
             elif not self._client.is_connected:
                 raise _LinkEnded("the link has died unnoticed")
+            elif is_following and self._turn.is_leaving:
+                raise _RoomWanted
             else:
                 todo.extend(procedure.on_silence())
 

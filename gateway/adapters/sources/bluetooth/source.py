@@ -1,46 +1,56 @@
-"""The Bluetooth central: scans for ever, and connects to each configured device when it shows itself.
+"""The Bluetooth central: listens for ever, and connects to each enrolled device when it shows itself.
 
-One task per device and one for the scanner: a device that is slow, silent or refuses does not hold up another.
+One task per radio and one per device: a device that is slow, silent or refuses does not hold up another.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import tzinfo
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-import bleak
 import structlog
-from bleak.args.bluez import BlueZScannerArgs
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
-from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+from bleak.backends.scanner import BaseBleakScanner
 
-from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, heed_cancellation
+from gateway.adapters.sources.bluetooth.radio.ladder import Pace
+from gateway.adapters.sources.bluetooth.radio.machine import machine_radios
+from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
+from gateway.adapters.sources.bluetooth.radio.neighbourhood import FRESH_S, Heard, strongest_first
+from gateway.adapters.sources.bluetooth.radio.parts import Radio
+from gateway.adapters.sources.bluetooth.radio.turns import Turn
+from gateway.adapters.sources.bluetooth.session import heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
-from gateway.adapters.sources.bluetooth.watch import Found, Watch
-from gateway.devices.advert import Advert, short_uuid
+from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, driver_for, driver_for_kind
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.model import Device, DeviceId
+from gateway.model import Device, DeviceId, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
 
 __all__ = ["BluetoothSource"]
 
-_SCANNER_SILENCE_S: Final = 300.0
-"""A scan that has heard nothing at all for this long is started again: the bus may have died unnoticed."""
-_STOP_S: Final = 5.0
+_LEAVE_S: Final = 60.0
+_BLUEZ_HOLD_S: Final = 2.0
+"""BlueZ keeps a link for this long after it was given back; a new connection within it would be the old one."""
+_BETTER_DB: Final = 6
+_FAINTEST_DBM: Final = -127
+_PATIENT: Final = Pace()
 _NO_USERS: Mapping[DeviceId, ScaleUser] = MappingProxyType({})
 log = structlog.get_logger()
 
 
 class BluetoothSource:
-    """Reads the configured Bluetooth devices; implements `gateway.ports.Source`.
+    """Reads the enrolled Bluetooth devices; implements `gateway.ports.Source` and `gateway.ports.Radios`.
 
     Args:
         settings: section `[bluetooth]`.
@@ -50,7 +60,9 @@ class BluetoothSource:
         scale_users: the owner's slot on each scale that wants consent.
         drivers: what can be read; see `gateway.devices.drivers.load_drivers`.
         may_set_clocks: whether scales are given our time; only with a trusted clock.
-        scanner_backend, client_backend: as bleak's `backend=`; None: the machine's own radio.
+        scanner_backend, client_backend: as bleak's `backend=`, for one radio that is made of them.
+        radios: the radios; None: that of the backends, or where there are none, the machine's adapters.
+        pace: how patient the radios are.
     """
 
     def __init__(
@@ -65,6 +77,8 @@ class BluetoothSource:
         may_set_clocks: bool = False,
         scanner_backend: type[BaseBleakScanner] | None = None,
         client_backend: type[BaseBleakClient] | None = None,
+        radios: Sequence[Radio] | None = None,
+        pace: Pace = _PATIENT,
     ) -> None:
         self._settings = settings
         self._zone_of = zone_of
@@ -72,16 +86,32 @@ class BluetoothSource:
         self._scale_users = dict(scale_users)
         self._drivers = tuple(drivers)
         self._may_set_clocks = may_set_clocks
-        self._scanner_backend = scanner_backend
-        self._client_backend = client_backend
-        self._watches = {
-            device.address.upper(): Watch(device, clock, settings, self._on_state)
-            for device in devices
-            if device.address is not None
-        }
+        self._chance = random.Random()  # noqa: S311 - jitter, not a secret
+        self._watches: dict[str, Watch] = {}
+        self._tasks: dict[DeviceId, asyncio.Task[None]] = {}
+        self._holds: Counter[str] = Counter()
+        self._work: tuple[asyncio.TaskGroup, Intake] | None = None
         self._state_changed = asyncio.Event()
-        self._has_heard = asyncio.Event()
-        self._is_scanning = False
+        self._radio_changed = asyncio.Event()
+        if radios is None and scanner_backend is None and client_backend is None:
+            radios = machine_radios(settings)
+        self._managers = tuple(
+            RadioManager(
+                radio,
+                settings,
+                clock,
+                drivers=self._drivers,
+                enrolled=self._enrolled,
+                on_heard=self._on_heard,
+                on_change=self._on_radio,
+                pace=pace,
+                chance=self._chance,
+            )
+            for radio in (radios if radios is not None else (Radio("radio", scanner_backend, client_backend),))
+        )
+        for device in devices:
+            if device.address is not None:
+                self.watch(device)
 
     @property
     def name(self) -> str:
@@ -90,8 +120,8 @@ class BluetoothSource:
 
     @property
     def is_scanning(self) -> bool:
-        """Whether the radio is listening now."""
-        return self._is_scanning
+        """Whether a radio is listening now."""
+        return any(manager.is_scanning for manager in self._managers)
 
     def states(self) -> tuple[DeviceState, ...]:
         """Where the gateway stands with each device, by device id."""
@@ -113,112 +143,214 @@ class BluetoothSource:
 
     async def run(self, intake: Intake) -> None:
         """Collect for ever, handing everything to `intake`."""
-        if not self._watches:
-            await asyncio.Event().wait()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._scan(), name="bluetooth.scan")
-            for watch in self._watches.values():
-                tasks.create_task(self._attend(watch, intake), name=f"bluetooth.{watch.device.device_id}")
-
-    # --- scanning -----------------------------------------------------------------------------------------------
-
-    async def _scan(self) -> None:
-        pause_s, was_up = min(1.0, self._settings.retry_s), True
-        while True:
-            try:
-                await self._scan_once()
-                pause_s = min(1.0, self._settings.retry_s)
-            except RADIO_ERRORS as error:
-                if was_up:
-                    log.warning("bluetooth.scanner_failed", error=type(error).__name__)
-                was_up = False
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, self._settings.retry_s)
-            else:
-                if not was_up:
-                    log.info("bluetooth.scanner_restored")
-                was_up = True
-            heed_cancellation()
-
-    async def _scan_once(self) -> None:
-        """Listen until nothing at all has been heard for minutes.
-
-        Raises one of RADIO_ERRORS when the radio cannot be used.
-        """
-        scanner = bleak.BleakScanner(
-            self._on_advertisement, bluez=self._scanner_arguments, backend=self._scanner_backend
-        )
-        self._has_heard.clear()
-        async with asyncio.timeout(self._settings.connect_timeout_s):
-            await scanner.start()
-        self._is_scanning = True
         try:
-            while await self._is_anything_on_air():
-                self._has_heard.clear()
+            async with asyncio.TaskGroup() as tasks:
+                self._work = tasks, intake
+                for manager in self._managers:
+                    tasks.create_task(manager.run(), name=f"bluetooth.radio.{manager.radio.name}")
+                for watch in self._watches.values():
+                    self._start(watch)
         finally:
-            self._is_scanning = False
-            async with asyncio.timeout(_STOP_S):
-                await scanner.stop()
+            self._work = None
+            self._tasks.clear()
 
-    async def _is_anything_on_air(self) -> bool:
+    # --- the radios ---------------------------------------------------------------------------------------------
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Devices heard in the last minutes, by the radio that hears each best; strongest first."""
+        best: dict[str, Neighbour] = {}
+        for manager in self._managers:
+            for neighbour in manager.neighbourhood.neighbours():
+                known = best.get(neighbour.address)
+                if known is None or _strength(neighbour.rssi_dbm) > _strength(known.rssi_dbm):
+                    best[neighbour.address] = neighbour
+        return strongest_first(best.values())
+
+    def reports(self) -> tuple[RadioReport, ...]:
+        """Every radio, now."""
+        return tuple(manager.report() for manager in self._managers)
+
+    async def changed(self) -> None:
+        """Return at the next change of a report."""
+        await self._radio_changed.wait()
+
+    def _on_radio(self) -> None:
+        self._radio_changed.set()
+        self._radio_changed = asyncio.Event()
+
+    def heard(self, address: str) -> tuple[BLEDevice, Radio] | None:
+        """What a connection to `address` needs, from the radio that hears it best; None: nobody hears it."""
+        found = [
+            (manager, heard) for manager in self._managers if (heard := manager.neighbourhood.find(address.upper()))
+        ]
+        if not found:
+            return None
+        manager, best = max(found, key=lambda one: (one[1].is_bonded, _strength(one[1].rssi_dbm)))
+        return best.device, manager.radio
+
+    @asynccontextmanager
+    async def hold(self, address: str) -> AsyncIterator[None]:
+        """Leave the device with this address to the caller for the length of the block.
+
+        A contact with it is ended first; what came in it is kept.
+        """
+        key = address.upper()
+        self._holds[key] += 1
         try:
-            async with asyncio.timeout(_SCANNER_SILENCE_S):
-                await self._has_heard.wait()
-        except TimeoutError:
-            return False
-        return True
+            await self._let_go(self._watches.get(key))
+            yield
+        finally:
+            self._holds[key] -= 1
+            self._holds += Counter()  # forgets zeros
 
-    def _on_advertisement(self, device: BLEDevice, data: AdvertisementData) -> None:
-        """Cheap, and never raises: this runs for every packet in the street."""
-        self._has_heard.set()
-        watch = self._watches.get(device.address.upper())
-        if watch is None or not watch.is_wanted:
+    @staticmethod
+    async def _let_go(watch: Watch | None) -> None:
+        if watch is None or watch.visit is None:
             return
-        advert = Advert(
-            name=data.local_name,
-            services=frozenset(short_uuid(uuid) for uuid in data.service_uuids),
-            service_data={short_uuid(uuid): payload for uuid, payload in data.service_data.items()},
-            manufacturer_data=data.manufacturer_data,
-        )
-        driver = driver_for(advert, self._drivers)
-        if driver is None and not advert.service_data:
+        watch.visit.hang_up_soon()
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await watch.at_rest()
+        except TimeoutError:
+            log.warning("bluetooth.hold_without_rest", device=watch.device.device_id)
+
+    # --- enrolment ----------------------------------------------------------------------------------------------
+
+    def watch(self, device: Device, scale_user: ScaleUser | None = None) -> None:
+        """Read `device`, which has an address, from now on; a device already watched is replaced by calling `unwatch`
+        first.
+
+        Raises:
+            ValueError: no address, or the id or the address is watched already.
+        """
+        if device.address is None:
+            raise ValueError("a Bluetooth device has an address")
+        address = device.address.upper()
+        if address in self._watches or any(w.device.device_id == device.device_id for w in self._watches.values()):
+            raise ValueError(f"{device.device_id} or its address is watched already")
+        if scale_user is not None:
+            self._scale_users[device.device_id] = scale_user
+        watch = self._watches[address] = Watch(device, self._clock, self._settings, self._on_state, self._chance)
+        self._start(watch)
+        self._on_state()
+
+    async def unwatch(self, device_id: DeviceId) -> None:
+        """Stop reading a device; returns when its link is given back. Nothing happens when it was not watched."""
+        for address, watch in tuple(self._watches.items()):
+            if watch.device.device_id == device_id:
+                del self._watches[address]
+                self._scale_users.pop(device_id, None)
+                if (task := self._tasks.pop(device_id, None)) is not None:
+                    task.cancel()
+                    await asyncio.wait([task])
+                self._on_state()
+
+    def _enrolled(self, address: str) -> DeviceId | None:
+        watch = self._watches.get(address)
+        return None if watch is None else watch.device.device_id
+
+    def _start(self, watch: Watch) -> None:
+        if self._work is not None:
+            tasks, intake = self._work
+            name = f"bluetooth.{watch.device.device_id}"
+            self._tasks[watch.device.device_id] = tasks.create_task(self._attend(watch, intake), name=name)
+
+    # --- one packet ---------------------------------------------------------------------------------------------
+
+    def _on_heard(self, manager: RadioManager, address: str, heard: Heard) -> None:
+        """Cheap, and never raises: this runs for every packet in the street."""
+        watch = self._watches.get(address)
+        if watch is None:
+            return
+        if heard.is_bonded:
+            watch.bonded_with = manager.radio.name
+        elif watch.bonded_with == manager.radio.name:
+            watch.bonded_with = None
+        if not watch.is_wanted or self._holds[address] or not self._is_best(watch, manager, address, heard):
+            return
+        driver = driver_for(heard.advert, self._drivers)
+        if driver is None and not heard.advert.service_data:
             driver = driver_for_kind(watch.device.kind, self._drivers)
         if driver is not None and driver.open is not None:
-            watch.offer(Found(device, driver, driver.open))
+            watch.offer(Found(heard, driver, driver.open, manager))
 
-    @property
-    def _scanner_arguments(self) -> BlueZScannerArgs:
-        return BlueZScannerArgs(adapter=self._settings.adapter) if self._settings.adapter else BlueZScannerArgs()
+    def _is_best(self, watch: Watch, manager: RadioManager, address: str, heard: Heard) -> bool:
+        """Whether no other radio should take it: one that has its keys, or hears it clearly better and has a slot."""
+        if len(self._managers) == 1:
+            return True
+        now_s = self._clock.monotonic()
+        for other in self._managers:
+            if other is manager or not other.is_scanning:
+                continue
+            if watch.bonded_with == other.radio.name:
+                return False
+            there = other.neighbourhood.find(address)
+            is_there = there is not None and now_s - there.last_s <= FRESH_S and not other.turns.is_full
+            if (
+                there is not None
+                and is_there
+                and watch.bonded_with != manager.radio.name
+                and _strength(there.rssi_dbm) > _strength(heard.rssi_dbm) + _BETTER_DB
+            ):
+                return False
+        return True
 
     # --- one device ---------------------------------------------------------------------------------------------
 
     async def _attend(self, watch: Watch, intake: Intake) -> None:
         device_id = watch.device.device_id
+        address = (watch.device.address or "").upper()
         while True:
             found = await watch.next_found()
-            began = self._clock.monotonic()
-            before = watch.state.detail
-            visit = Visit(
-                watch,
-                found,
-                intake,
-                clock=self._clock,
-                zone=self._zone_of(device_id),
-                settings=self._settings,
-                scale_user=self._scale_users.get(device_id),
-                may_set_clock=self._may_set_clocks,
-                client_backend=self._client_backend,
-            )
-            try:
+            manager = found.manager
+            async with manager.turns.turn(
+                device_id,
+                awake_since_s=found.heard.awake_since_s,
+                wake_s=found.driver.quirks.wake_s,
+                is_awake=partial(manager.is_awake, address),
+            ) as turn:
+                if turn is not None and not self._holds[address]:
+                    await self._visit(watch, found, intake, turn)
+
+    async def _visit(self, watch: Watch, found: Found, intake: Intake, turn: Turn) -> None:
+        device_id = watch.device.device_id
+        began = self._clock.monotonic()
+        before = watch.state.detail
+        visit = Visit(
+            watch,
+            found,
+            intake,
+            clock=self._clock,
+            zone=self._zone_of(device_id),
+            settings=self._settings,
+            scale_user=self._scale_users.get(device_id),
+            may_set_clock=self._may_set_clocks,
+            turn=turn,
+        )
+        try:
+            with watch.visiting(visit):
                 closed = await visit.run()
-            except StoreUnavailable:
-                closed = Close(Outcome.NOT_KEPT)
-            except GatewayError as error:
-                closed = Close(Outcome.RETRY_LATER, type(error).__name__)
-            heed_cancellation()
-            watch.settle(closed, records_kept=visit.records_kept, lasted_s=self._clock.monotonic() - began)
-            fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
-            if watch.state.state is LinkState.ASLEEP:
-                log.info("bluetooth.device_read", **fields, records=visit.records_kept)
-            elif watch.state.detail != before:
-                log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)
+        except StoreUnavailable:
+            closed = Close(Outcome.NOT_KEPT)
+        except GatewayError as error:
+            closed = Close(Outcome.RETRY_LATER, type(error).__name__)
+        heed_cancellation()
+        watch.settle(
+            closed,
+            records_kept=visit.records_kept,
+            lasted_s=self._clock.monotonic() - began,
+            wake_s=found.driver.quirks.wake_s,
+            link_hold_s=_BLUEZ_HOLD_S if found.manager.radio.control is not None else 0.0,
+        )
+        if closed.detail == NO_SLOT:
+            log.debug("bluetooth.no_slot", device=device_id)
+            return
+        fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
+        if watch.state.state is LinkState.ASLEEP:
+            log.info("bluetooth.device_read", **fields, records=visit.records_kept)
+        elif watch.state.detail != before:
+            log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)
+
+
+def _strength(rssi_dbm: int | None) -> int:
+    return _FAINTEST_DBM if rssi_dbm is None else rssi_dbm

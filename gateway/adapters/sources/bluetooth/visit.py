@@ -9,12 +9,12 @@ from typing import Final
 import bleak
 import structlog
 from bleak.args.bluez import BlueZClientArgs
-from bleak.backends.client import BaseBleakClient
 
 from gateway.adapters.sources.bluetooth.material import Material
+from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
-from gateway.adapters.sources.bluetooth.watch import Found, Watch
+from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
 from gateway.devices.drivers import Opening
 from gateway.devices.procedures import Close, DeviceFacts, Facts, Outcome, Procedure, ScaleUser
 from gateway.ports import Clock, DeviceSighting, Intake
@@ -24,6 +24,7 @@ __all__ = ["Visit"]
 
 _HANG_UP_S: Final = 5.0
 _ABOUT_KEYS: Final = ("authentication", "key_missing", "key missing", "notpaired", "not paired")
+_ABOUT_SLOTS: Final = ("connection slot", "connection limit", "too many connections", "error.inprogress", "busy")
 log = structlog.get_logger()
 
 
@@ -45,7 +46,7 @@ class Visit:
         settings: BluetoothSettings,
         scale_user: ScaleUser | None,
         may_set_clock: bool,
-        client_backend: type[BaseBleakClient] | None,
+        turn: Turn,
     ) -> None:
         self._watch = watch
         self._driver = found.driver
@@ -59,14 +60,15 @@ class Visit:
         self._mailbox = Mailbox()
         self._has_said_facts = False
         self._material = Material(watch.device.device_id, zone)
-        adapter = settings.adapter
+        manager = found.manager
+        self._turns = manager.turns
         # the device, not its address: bleak keeps the kind of the address in it
         self._client = bleak.BleakClient(
-            found.device,
+            found.heard.device,
             disconnected_callback=self._on_disconnected,
             timeout=settings.connect_timeout_s,
-            bluez=BlueZClientArgs(adapter=adapter) if adapter else BlueZClientArgs(),
-            backend=client_backend,
+            bluez=BlueZClientArgs(adapter=manager.adapter) if manager.adapter else BlueZClientArgs(),
+            backend=manager.radio.client,
         )
         self._session = LinkSession(
             self._client,
@@ -76,6 +78,8 @@ class Visit:
             intake=intake,
             clock=clock,
             settings=settings,
+            turn=turn,
+            turns=manager.turns,
         )
 
     @property
@@ -97,9 +101,14 @@ class Visit:
             async with asyncio.timeout(2 * self._settings.connect_timeout_s):
                 await self._client.connect()
         except RADIO_ERRORS as error:
-            if any(word in str(error).lower() for word in _ABOUT_KEYS):
+            text = str(error).lower()
+            if any(word in text for word in _ABOUT_KEYS):
                 return Close(Outcome.NEEDS_PAIRING, "the keys do not fit")
+            if any(word in text for word in _ABOUT_SLOTS):
+                self._turns.exhausted()
+                return Close(Outcome.RETRY_LATER, NO_SLOT)
             return Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
+        self._turns.connected()
         return None
 
     async def _read_out(self) -> Close:
@@ -162,6 +171,10 @@ class Visit:
                 clock_is_trusted=clock_is_trusted,
             )
         )
+
+    def hang_up_soon(self) -> None:
+        """End the contact as if the link had been lost; what came is kept."""
+        self._mailbox.lose()
 
     def _on_disconnected(self, _client: bleak.BleakClient) -> None:
         self._mailbox.lose()

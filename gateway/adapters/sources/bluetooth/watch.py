@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bleak.backends.device import BLEDevice
-
+from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
+from gateway.adapters.sources.bluetooth.radio.neighbourhood import Heard
+from gateway.adapters.sources.bluetooth.session import MADE_ROOM
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.devices.drivers import Driver, Opening
 from gateway.devices.procedures import Close, Outcome, Procedure
@@ -16,23 +19,33 @@ from gateway.model import Device
 from gateway.ports import Clock
 from gateway.settings import BluetoothSettings
 
-__all__ = ["Found", "Watch"]
+if TYPE_CHECKING:
+    from gateway.adapters.sources.bluetooth.visit import Visit
+
+__all__ = ["NO_SLOT", "Found", "Watch"]
+
+NO_SLOT: Final = "no_slot"
+"""Detail of a contact that did not begin because the radio had no connection left: no fault of the device."""
+
 
 _QUICK_RETRIES: Final = 3
 _STATES: Final = {
     Outcome.COMPLETE: LinkState.ASLEEP,
     Outcome.NEEDS_PAIRING: LinkState.NEEDS_PAIRING,
 }
+_ROOM_S: Final = 30.0
+_MOST_DOUBLINGS: Final = 3
 _PERSON_MUST_ACT: Final = frozenset({Outcome.NEEDS_PAIRING, Outcome.CONSENT_REFUSED, Outcome.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An advertisement that is worth a connection."""
+    """An advertisement that is worth a connection, and the radio that heard it."""
 
-    device: BLEDevice
+    heard: Heard
     driver: Driver
     open: Callable[[Opening], Procedure]
+    manager: RadioManager
 
 
 class Watch:
@@ -44,11 +57,18 @@ class Watch:
         wants_bond: it hung up on us without a word: pair first next time.
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
+        bonded_with: name of the radio that has keys for it, as far as is known.
+        visit: the contact that goes on now.
         knows_identity: what the device says about itself has been read since the start.
     """
 
     def __init__(
-        self, device: Device, clock: Clock, settings: BluetoothSettings, on_change: Callable[[], None]
+        self,
+        device: Device,
+        clock: Clock,
+        settings: BluetoothSettings,
+        on_change: Callable[[], None],
+        chance: random.Random | None = None,
     ) -> None:
         self.device = device
         self.state = DeviceState(device.device_id, LinkState.ASLEEP, clock.now())
@@ -58,15 +78,36 @@ class Watch:
         self._clock = clock
         self._settings = settings
         self._on_change = on_change
+        self._chance = chance
+        self.bonded_with: str | None = None
+        self.visit: Visit | None = None
         self._is_idle = False
+        self._rests = asyncio.Event()
+        self._rests.set()
         self.not_before = clock.monotonic()
         self._found: asyncio.Queue[Found] = asyncio.Queue(maxsize=1)
         self._quick_retries = 0
+        self._failures = 0
 
     @property
     def is_wanted(self) -> bool:
         """Whether an advertisement heard now would be answered by a connection."""
         return self._is_idle and self._found.empty() and self._clock.monotonic() >= self.not_before
+
+    @contextmanager
+    def visiting(self, visit: Visit) -> Iterator[None]:
+        """`visit` goes on for the length of the block."""
+        self.visit = visit
+        self._rests.clear()
+        try:
+            yield
+        finally:
+            self.visit = None
+            self._rests.set()
+
+    async def at_rest(self) -> None:
+        """Return when no contact goes on."""
+        await self._rests.wait()
 
     def offer(self, found: Found) -> None:
         """From the scanner: dropped unless it is wanted."""
@@ -89,15 +130,32 @@ class Watch:
     def retry(self) -> None:
         """A person has done something about it: forget pauses and refusals."""
         self.not_before = self._clock.monotonic()
-        self._quick_retries = 0
+        self._quick_retries = self._failures = 0
         self.consent_was_refused = False
 
-    def settle(self, closed: Close, *, records_kept: int, lasted_s: float) -> None:
+    def settle(
+        self,
+        closed: Close,
+        *,
+        records_kept: int,
+        lasted_s: float,
+        wake_s: float | None = None,
+        link_hold_s: float = 0.0,
+    ) -> None:
         """After a contact: the state to show and the pause before the next one.
 
         A link that broke in mid-transfer is taken up again at once, a few times: a meter sleeps after half a minute.
+        One that could not be made to a device with a short wake window is tried again within that window. A device
+        that keeps failing is left alone for longer each time, with jitter, so that several do not come together.
+
+        Args:
+            wake_s: the device's wake window; None: long.
+            link_hold_s: how long the platform keeps a link after it was given back.
         """
         settings = self._settings
+        if closed.detail == NO_SLOT:
+            self.enter(LinkState.ASLEEP)
+            return
         is_moving = records_kept > 0 or lasted_s > settings.retry_s
         if closed.outcome is Outcome.COMPLETE:
             pause_s, self._quick_retries = settings.revisit_s, 0
@@ -106,9 +164,17 @@ class Watch:
             self._quick_retries = 0 if lasted_s > settings.retry_s else self._quick_retries + 1
         elif closed.outcome in _PERSON_MUST_ACT:
             pause_s = max(settings.retry_s, settings.revisit_s)
+        elif closed.outcome is Outcome.LINK_LOST and wake_s is not None and self._quick_retries < _QUICK_RETRIES:
+            pause_s = min(settings.retry_s, wake_s / 10)
+            self._quick_retries += 1
         else:
-            pause_s, self._quick_retries = settings.retry_s, 0
-        self.not_before = self._clock.monotonic() + pause_s
+            pause_s, self._quick_retries = self._longer(settings.retry_s), 0
+            self._failures += 1
+        if closed.outcome is Outcome.COMPLETE:
+            self._failures = 0
+            if closed.detail == MADE_ROOM:
+                pause_s = min(pause_s, _ROOM_S)
+        self.not_before = self._clock.monotonic() + (max(pause_s, link_hold_s) if pause_s else 0.0)
         if closed.outcome is Outcome.CONSENT_REFUSED:
             self.consent_was_refused = True
         if closed.outcome is Outcome.LINK_LOST and is_moving:
@@ -118,3 +184,8 @@ class Watch:
         else:
             detail = None if closed.outcome is Outcome.COMPLETE else closed.outcome.value
             self.enter(_STATES.get(closed.outcome, LinkState.FAILED), detail)
+
+    def _longer(self, pause_s: float) -> float:
+        """Doubled with each failure in a row, eight times at most; a little more or less from the second on."""
+        doubled = pause_s * float(2 ** min(self._failures, _MOST_DOUBLINGS))
+        return doubled * self._chance.uniform(0.8, 1.2) if self._chance is not None and self._failures else doubled

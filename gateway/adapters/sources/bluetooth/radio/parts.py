@@ -1,6 +1,6 @@
 """What a radio is to the rest of this room: the seam for the machine's adapters, for proxies and for tests.
 
-A radio is a name, the two classes that bleak is told to use (None: bleak's own choice at the time of the call, so that a
+A radio is a name, the two classes that bleak is told to use (None: its own choice at the time of the call, so that a
 library may put its classes in their place), and, where somebody can look after the adapter itself, its control.
 """
 
