@@ -121,7 +121,8 @@ def _kind(field: FieldInfo) -> str:
     pattern = next((text for note in notes if (text := getattr(note, "pattern", None))), None)
     name = {bool: "`true`, `false`", int: "whole number", float: "number", str: "text", Path: "path"}[plain]
     if pattern is not None:
-        return "OID, digits and dots" if "0-2" in pattern else "Bluetooth address `AA:BB:CC:DD:EE:FF`"
+        address = "Bluetooth address `AA:BB:CC:DD:EE:FF`"
+        return "OID, digits and dots" if "0-2" in pattern else f"{address} or `hci0`" if "hci" in pattern else address
     return name + _bounds(notes)
 
 

@@ -151,7 +151,7 @@ class LinkSession:
         self._settings = settings
         self._turn = turn
         self._turns = turns
-        turn.on_leave = mailbox.stir
+        turn.on_leave, turn.on_lost = mailbox.stir, mailbox.lose
         self._has_paired = False
         self.records_kept = 0
 

@@ -146,6 +146,7 @@ class RadioManager:
                     pause_s = self._pace.first_pause_s
                     reason = await self._listen(session)
                 log.warning("bluetooth.adapter_lost", radio=self._label, reason=reason)
+                self.turns.lose_links()
                 self._enter(RadioState.ABSENT)
             except AdapterAbsent as error:
                 self._missing(RadioState.ABSENT, error.advice)

@@ -36,6 +36,7 @@ class Turn:
         waited_s: how long it was queued.
         is_leaving: the holder should hang up as soon as it owes its device nothing.
         on_leave: called once when that is wished for.
+        on_lost: called when the radio is gone, and every link with it.
         following_since_s: monotonic, since when it only follows what happens; None: it still has something to do.
     """
 
@@ -43,6 +44,7 @@ class Turn:
     waited_s: float = 0.0
     is_leaving: bool = False
     on_leave: Callable[[], None] | None = None
+    on_lost: Callable[[], None] | None = None
     following_since_s: float | None = None
 
     def leave(self) -> None:
@@ -90,6 +92,11 @@ class Turns:
     def is_full(self) -> bool:
         """Whether a device that comes now has to wait."""
         return len(self._held) >= self._slots
+
+    @property
+    def pause_s(self) -> float:
+        """How long nobody is served from now on, because the radio said that it has no slot; 0: not at all."""
+        return max(0.0, self._not_before_s - self._clock.monotonic())
 
     @property
     def waiting(self) -> int:
@@ -146,6 +153,12 @@ class Turns:
         """A connection was made: the radio has slots."""
         self._pause_s = _FIRST_PAUSE_S
 
+    def lose_links(self) -> None:
+        """The radio is gone: no holder need wait for its device any more."""
+        for turn in tuple(self._held):
+            if turn.on_lost is not None:
+                turn.on_lost()
+
     async def wait_free(self, timeout_s: float) -> None:
         """Ask who only follows to leave, and wait until no slot is held, or for `timeout_s`."""
         for turn in self._held:
@@ -160,10 +173,9 @@ class Turns:
 
     def _serve(self, just_came: _Wish | None = None) -> None:
         """Grant free slots, the earliest first; drop who fell asleep."""
-        wait_s = self._not_before_s - self._clock.monotonic()
-        if wait_s > 0:
+        if self.pause_s:
             if self._timer is None and self._wishes:
-                self._timer = asyncio.get_running_loop().call_later(wait_s, self._waited)
+                self._timer = asyncio.get_running_loop().call_later(self.pause_s, self._waited)
             return
         while self._wishes and len(self._held) < self._slots:
             wish = min(self._wishes, key=lambda wish: wish.serve_by_s)
