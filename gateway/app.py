@@ -31,7 +31,7 @@ from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
 from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
-from gateway.ports import Clock, ReadingStore, Registry, Source
+from gateway.ports import Clock, Radios, ReadingStore, Registry, Source
 from gateway.settings import Settings, read_secret
 from gateway.summaries import Summaries
 from gateway.supervisor import supervise
@@ -99,6 +99,7 @@ async def run_gateway(
         everybody = {person.person_id: person for person in await store.registry.people()}
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
         sources = _sources(settings, clock, backends)
+        radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
         routes = []
         for destination in settings.destinations:
             space = MesSpace(destination, accounts_of(destination), clock)
@@ -117,7 +118,8 @@ async def run_gateway(
         url = None
         if settings.web.enabled:
             names = {destination.id: destination.name for destination in settings.destinations}
-            view = View(store.readings, store.registry, summaries, clock, people, names)
+            house = ZoneInfo(settings.gateway.time_zone)
+            view = View(store.readings, store.registry, summaries, clock, people, names, radios, house)
             url = await _serve(stack, view, changes, settings, clock)
 
         def computed() -> None:
@@ -140,6 +142,8 @@ async def run_gateway(
             keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
             for source in sources:
                 keep(f"source.{source.name}", _collecting(source, intake))
+            if radios is not None:
+                keep("radios", lambda: _announcing(radios, changes))
             gc.collect()
             gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
@@ -149,6 +153,13 @@ async def run_gateway(
 
 def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[None]]:
     return lambda: source.run(intake)
+
+
+async def _announcing(radios: Radios, changes: Changes) -> None:
+    """Open pages follow the state of the radios."""
+    while True:
+        await radios.changed()
+        changes.announce()
 
 
 def _sources(settings: Settings, clock: Clock, backends: BluetoothBackends) -> list[Source]:

@@ -1,4 +1,4 @@
-"""The aiohttp application: one page, its live fragment, the event stream, health for machines.
+"""The aiohttp application: one page, its live fragment, the event stream, health and radio for machines.
 
 Answers only to the host names it was told, sends nothing that a cache may keep, and loads nothing from elsewhere.
 Reached from another machine than its own, it asks for the access code (HTTP Basic, any user name).
@@ -23,6 +23,7 @@ from gateway.changes import Changes
 from gateway.errors import GatewayError
 from gateway.settings import WebSettings
 from gateway.web.door import Door
+from gateway.web.radio_words import radio_sentence
 from gateway.web.texts import Texts, choose_language
 from gateway.web.view import View
 
@@ -72,12 +73,14 @@ def create_app(
         lstrip_blocks=True,
     )
     pages.filters["decimal"] = Decimal
+    pages.globals["radio_sentence"] = radio_sentence
     app[_VIEW], app[_CHANGES], app[_PAGES] = view, changes, pages
     app[_LANGUAGE], app[_STREAMS], app[_ENDING] = language, set(), asyncio.Event()
     app.router.add_get("/", _index)
     app.router.add_get("/fragment", _fragment)
     app.router.add_get("/events", _events)
     app.router.add_get("/health", _health)
+    app.router.add_get("/api/radio", _radio)
     app.router.add_static("/static", Path(str(files("gateway.web") / "static")), append_version=False)
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(_end_streams)
@@ -155,6 +158,14 @@ async def _health(request: web.Request) -> web.StreamResponse:
     except (GatewayError, TimeoutError):
         return web.json_response({"status": "store unavailable", "version": __version__}, status=503)
     return web.json_response({"status": "ok", "version": __version__})
+
+
+async def _radio(request: web.Request) -> web.StreamResponse:
+    """How the Bluetooth radios are, for `gateway radio`; 404 while Bluetooth is off."""
+    lines = await request.app[_VIEW].radios()
+    if lines is None:
+        return web.json_response({"error": "Bluetooth is off"}, status=404)
+    return web.json_response({"radios": [line.as_json() for line in lines]})
 
 
 async def _events(request: web.Request) -> web.StreamResponse:

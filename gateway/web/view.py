@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -26,9 +26,10 @@ from gateway.model import (
     Unit,
     WeightTrend,
 )
-from gateway.ports import Clock, ReadingStore, Registry
+from gateway.ports import Clock, Radios, ReadingStore, Registry
 from gateway.summaries import Summaries
 from gateway.web.charts import DayCurve, WeightCurve, day_curve, weight_curve
+from gateway.web.radio_words import RadioLine
 
 __all__ = ["DeviceRow", "LatestGlucose", "Page", "PersonPanel", "SentRow", "View"]
 
@@ -106,7 +107,7 @@ class SentRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page; `unattributed` counts devices whose readings wait for an owner."""
+    """The whole page; `unattributed` counts devices whose readings wait for an owner, `radios` is empty without any."""
 
     now: datetime
     people: tuple[PersonPanel, ...]
@@ -118,6 +119,7 @@ class Page:
     has_destination: bool
     unattributed: int
     quarantined: int
+    radios: tuple[RadioLine, ...] = ()
 
 
 def trend_arrow(rate_mg_dl_min: Decimal | None) -> str:
@@ -141,6 +143,8 @@ class View:
         clock: Clock,
         people: Mapping[PersonId, Person],
         destinations: Mapping[str, str],
+        radios: Radios | None = None,
+        house: tzinfo = UTC,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -148,6 +152,8 @@ class View:
         self._clock = clock
         self._people = people
         self._destinations = destinations
+        self._radios = radios
+        self._house = house
 
     async def is_answering(self) -> None:
         """Return when the store does. Raises StoreUnavailable."""
@@ -171,7 +177,19 @@ class View:
             has_destination=bool(self._destinations),
             unattributed=len({item.reading.device_id for item in latest if item.person_id is None}),
             quarantined=len(await self._store.quarantined(limit=100)),
+            radios=self._radio_lines(devices) or (),
         )
+
+    async def radios(self) -> tuple[RadioLine, ...] | None:
+        """Every radio, now; None: Bluetooth is off."""
+        return None if self._radios is None else self._radio_lines(await self._registry.devices())
+
+    def _radio_lines(self, devices: Sequence[Device]) -> tuple[RadioLine, ...] | None:
+        if self._radios is None:
+            return None
+        heard = {neighbour.address for neighbour in self._radios.neighbours()}
+        asleep = [d.display_name for d in devices if d.address is not None and d.address.upper() not in heard]
+        return RadioLine.of(self._radios.reports(), asleep, self._house)
 
     async def _panel(self, person: Person, latest: list[StoredReading], now: datetime) -> PersonPanel:
         today = self._summaries.today(person.person_id)

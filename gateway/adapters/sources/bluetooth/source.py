@@ -154,6 +154,12 @@ class BluetoothSource:
             self._work = None
             self._tasks.clear()
 
+    async def listen(self) -> None:
+        """Only hear, for ever: nothing is connected and nothing is read."""
+        async with asyncio.TaskGroup() as tasks:
+            for manager in self._managers:
+                tasks.create_task(manager.run(), name=f"bluetooth.radio.{manager.radio.name}")
+
     # --- the radios ---------------------------------------------------------------------------------------------
 
     def neighbours(self) -> tuple[Neighbour, ...]:
@@ -164,6 +170,18 @@ class BluetoothSource:
                 known = best.get(neighbour.address)
                 if known is None or _strength(neighbour.rssi_dbm) > _strength(known.rssi_dbm):
                     best[neighbour.address] = neighbour
+        for address, watch in self._watches.items():
+            if address not in best and watch.visit is not None:  # a device with a link need not advertise
+                best[address] = Neighbour(
+                    address=address,
+                    name=None,
+                    rssi_dbm=None,
+                    driver=watch.visit.driver.name,
+                    kind=watch.device.kind,
+                    device_id=watch.device.device_id,
+                    first_heard_at=watch.state.since,
+                    last_heard_at=self._clock.now(),
+                )
         return strongest_first(best.values())
 
     def reports(self) -> tuple[RadioReport, ...]:

@@ -15,7 +15,7 @@ from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
 from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
-from gateway.devices.drivers import Opening
+from gateway.devices.drivers import Driver, Opening
 from gateway.devices.procedures import Close, DeviceFacts, Facts, Outcome, Procedure, ScaleUser
 from gateway.ports import Clock, DeviceSighting, Intake
 from gateway.settings import BluetoothSettings
@@ -81,6 +81,11 @@ class Visit:
             turn=turn,
             turns=manager.turns,
         )
+
+    @property
+    def driver(self) -> Driver:
+        """Of the family that it is read as."""
+        return self._driver
 
     @property
     def records_kept(self) -> int:

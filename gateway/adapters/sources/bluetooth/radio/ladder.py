@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
 
 __all__ = ["Episode", "Pace", "Rung", "Silences"]
 
@@ -32,6 +31,7 @@ class Pace:
         listen_s: how long is listened after a rung before the next.
         rung_s: limit of one rung.
         start_s, stop_s: limits of starting and stopping a scan.
+        rungs: what may be tried, lowest first; a guest beside a running gateway switches nothing off.
         first_pause_s, longest_pause_s: between attempts while there is no adapter; doubles.
     """
 
@@ -39,13 +39,11 @@ class Pace:
     silence_s: float = 300.0
     listen_s: float = 60.0
     rung_s: float = 60.0
+    rungs: tuple[Rung, ...] = tuple(Rung)
     start_s: float = 15.0
     stop_s: float = 5.0
     first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
-
-
-_ORDER: Final = tuple(Rung)
 
 
 @dataclass(slots=True)
@@ -65,9 +63,9 @@ class Episode:
         """Everything was tried, and the person told."""
         return Rung.TELL in self.tried
 
-    def next_rung(self) -> Rung | None:
-        """The lowest not tried, which counts as tried from now on; None: nothing is left."""
-        rung = next((rung for rung in _ORDER if rung not in self.tried), None)
+    def next_rung(self, rungs: tuple[Rung, ...]) -> Rung | None:
+        """The first of `rungs` not tried, which counts as tried from now on; None: nothing is left."""
+        rung = next((rung for rung in rungs if rung not in self.tried), None)
         if rung is not None:
             self.tried = (*self.tried, rung)
         return rung

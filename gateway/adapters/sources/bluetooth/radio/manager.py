@@ -303,7 +303,7 @@ class RadioManager:
         """Try the next rung. At the top: say so once, then go on listening."""
         episode = self._episode
         reason = "failing" if episode.has_failed else "silent"
-        rung = episode.next_rung()
+        rung = episode.next_rung(self._pace.rungs)
         if rung is None:
             if episode.has_failed:
                 await asyncio.sleep(self._pace.longest_pause_s)
