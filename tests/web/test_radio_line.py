@@ -119,9 +119,10 @@ async def test_machines_are_told_behind_the_same_guard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("state", "status"), [(RadioState.HEARING, 0), (RadioState.DEAF, 1)])
 async def test_radio_asks_the_running_gateway(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], state: RadioState, status: int
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, state: RadioState, status: int
 ) -> None:
     """The verdict of the gateway that runs, with the access code of its pages, and an exit status that follows it."""
+    monkeypatch.setattr(radio_command, "utc_now", lambda: NOW)
     report: RadioReport = replace(REPORT, state=state, since=NOW - timedelta(hours=5))
 
     def parsed(*arguments: str) -> argparse.Namespace:
