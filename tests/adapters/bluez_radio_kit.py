@@ -33,6 +33,7 @@ class FakeAdapter:
         cure: the call that ends both: a member, `Powered=True` or `Powered=False`; None: nothing does.
         is_blocked: kept off by rfkill.
         devices: addresses on the air.
+        identities: what a bonded device's private address on the air stands for.
     """
 
     name: str
@@ -44,6 +45,7 @@ class FakeAdapter:
     is_blocked: bool = False
     is_discovering: bool = False
     devices: list[str] = field(default_factory=list)
+    identities: dict[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -62,7 +64,7 @@ class FakeAdapter:
 
     def device(self, address: str) -> dict[str, Variant]:
         return {
-            "Address": Variant("s", address),
+            "Address": Variant("s", self.identities.get(address, address)),
             "Adapter": Variant("o", self.path),
             "Alias": Variant("s", "meter"),
             "Name": Variant("s", "meter"),

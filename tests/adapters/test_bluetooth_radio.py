@@ -54,9 +54,20 @@ async def add_meter(air: VirtualAir, number: int, *, records: int = 2) -> Virtua
     return meter
 
 
-async def add_sensor(air: VirtualAir) -> VirtualCgm:
+def sensor_address(number: int) -> str:
+    return f"C0:FF:EE:00:01:{number:02X}"
+
+
+async def add_sensor(air: VirtualAir, number: int = 0) -> VirtualCgm:
     sensor = VirtualCgm(
-        air, SENSOR, "sensor", "S-9", [CgmSample(5, Decimal(100))], session_start=START, zone=PARIS, secure=False
+        air,
+        sensor_address(number),
+        "sensor",
+        "S-9",
+        [CgmSample(5, Decimal(100))],
+        session_start=START,
+        zone=PARIS,
+        secure=False,
     )
     await sensor.start()
     return sensor
@@ -122,6 +133,22 @@ async def test_sensor_that_holds_its_link_makes_room(air: VirtualAir) -> None:
         await intake.until(lambda: len(intake.readings) == 5)
     assert sensor.connections >= 2
     assert {LinkState.ASLEEP, LinkState.READING} >= {state.state for state in source.states()}
+
+
+async def test_more_sensors_than_slots_take_turns(air: VirtualAir) -> None:
+    """Three sensors that would each hold a link for ever, two slots, and a meter: nobody starves, nothing is missed."""
+    sensors = [await add_sensor(air, number) for number in range(3)]
+    devices = [make_device(sensor_address(n), DeviceKind.CGM, f"sensor-{n}") for n in range(3)]
+    intake = MemoryIntake()
+    source = make_source(air, *devices, meter_device(0), connections=2, revisit_s=0.05)
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 3)
+        for offset_min in (10, 15):
+            for sensor in sensors:
+                await sensor.add_sample(CgmSample(offset_min, Decimal(100 + offset_min)))
+        await add_meter(air, 0)
+        await intake.until(lambda: len(intake.readings) == 11)
+    assert 4 == len(read_by(intake))
 
 
 async def test_neighbour_of_the_same_model_is_shown_and_left_alone(air: VirtualAir) -> None:

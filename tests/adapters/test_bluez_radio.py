@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import types
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from dbus_kit import PrivateBus, private_bus
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.bluez.adapters import BluezAdapter
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
-from gateway.adapters.sources.bluetooth.radio.parts import Radio
+from gateway.adapters.sources.bluetooth.radio.parts import Radio, RungFailed
 from gateway.model import DeviceKind, RadioReport, RadioState
 from gateway.settings import BluetoothSettings
 
@@ -251,3 +253,56 @@ async def test_two_adapters_are_two_radios(bus: PrivateBus) -> None:
                 await source.changed()
         assert RadioState.HEARING is source.reports()[1].state
         assert 1 == len(source.neighbours())
+
+
+async def test_scan_that_bluez_forgot_is_started_again(bus: PrivateBus) -> None:
+    """C1: silent, and "No discovery started" when it is stopped: started again, and heard again."""
+    forgetful = adapter()
+    async with fake_bluez(bus.address, forgetful) as bluez, at_work(source := make_source()):
+        await until_state(source, RadioState.HEARING)
+        forgetful.is_deaf = True
+        forgetful.errors["StopDiscovery"] = ("org.bluez.Error.Failed", "No discovery started")
+        forgetful.cure = "StartDiscovery"
+        await until(source, lambda report: report.state is not RadioState.HEARING)
+        await until_state(source, RadioState.HEARING)
+    assert [] == [call for call in bluez.calls if "Powered" in call]
+
+
+async def test_private_address_is_known_by_its_identity(bus: PrivateBus) -> None:
+    """C12: BlueZ tells the identity of a bonded device whose address on the air changes: it is ours, and is tried."""
+    rotating = "4A:00:00:00:00:01"
+    private = adapter(devices=[rotating], identities={rotating: METER})
+    async with fake_bluez(bus.address, private) as bluez, at_work(source := make_source()):
+        await bluez.until_called("hci0.Connect")
+        (neighbour,) = source.neighbours()
+    assert (METER, "device-1") == (neighbour.address, neighbour.device_id)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(True, None), (False, "CAP_NET_ADMIN"), (PermissionError(), "no right to reset it"), (None, "radio-recovery")],
+    ids=["works", "no-effect", "no-right", "no-extra"],
+)
+async def test_reset_goes_through_the_library_or_says_why_not(
+    bus: PrivateBus, monkeypatch: pytest.MonkeyPatch, answer: object, reason: str | None
+) -> None:
+    """The extra is asked with number and address; without it, or without rights, the rung fails in plain words."""
+    asked: list[tuple[int, str, bool]] = []
+
+    async def recover_adapter(hci: int, mac: str, gone_silent: bool = False) -> bool:
+        asked.append((hci, mac, gone_silent))
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    library = types.ModuleType("bluetooth_auto_recovery")
+    if answer is not None:
+        library.recover_adapter = recover_adapter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bluetooth_auto_recovery", library)
+    async with fake_bluez(bus.address, adapter("hci3")), BluezAdapter(OURS).attach() as session:
+        if reason is None:
+            await session.reset()
+        else:
+            with pytest.raises(RungFailed, match=reason):
+                await session.reset()
+    assert ([] if answer is None else [(3, OURS, True)]) == asked

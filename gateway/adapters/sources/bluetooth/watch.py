@@ -33,7 +33,7 @@ _STATES: Final = {
     Outcome.COMPLETE: LinkState.ASLEEP,
     Outcome.NEEDS_PAIRING: LinkState.NEEDS_PAIRING,
 }
-_ROOM_S: Final = 30.0
+_ROOM_S: Final = 60.0
 _MOST_DOUBLINGS: Final = 3
 _PERSON_MUST_ACT: Final = frozenset({Outcome.NEEDS_PAIRING, Outcome.CONSENT_REFUSED, Outcome.REFUSED})
 
