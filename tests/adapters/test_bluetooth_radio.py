@@ -177,14 +177,15 @@ async def test_device_is_enrolled_and_dismissed_while_the_gateway_runs(air: Virt
         source.watch(make_device(SENSOR, DeviceKind.CGM, "sensor"))
         await intake.until(lambda: len(intake.readings) == 1)
         await until_state(source, LinkState.READING)
-        with pytest.raises(ValueError, match="watched already"):
-            source.watch(make_device(SENSOR, DeviceKind.CGM, "again"))
-        await source.unwatch(DeviceId("sensor"))
+        source.unwatch(DeviceId("sensor"))
         await sensor.wait_disconnected()
         assert () == source.states()
+        source.watch(make_device(SENSOR, DeviceKind.CGM, "first"))
         source.watch(make_device(SENSOR, DeviceKind.CGM, "sensor"))
+        assert [DeviceId("sensor")] == [state.device_id for state in source.states()]
         await sensor.add_sample(CgmSample(10, Decimal(101)))
         await intake.until(lambda: len(intake.readings) == 2)
+    assert {DeviceId("sensor")} == read_by(intake)
 
 
 async def test_device_that_is_held_is_left_to_the_holder(air: VirtualAir) -> None:

@@ -110,8 +110,7 @@ class BluetoothSource:
             for radio in (radios if radios is not None else (Radio("radio", scanner_backend, client_backend),))
         )
         for device in devices:
-            if device.address is not None:
-                self.watch(device)
+            self._add(device)
 
     @property
     def name(self) -> str:
@@ -220,6 +219,8 @@ class BluetoothSource:
         finally:
             self._holds[key] -= 1
             self._holds += Counter()  # forgets zeros
+            if (watch := self._watches.get(key)) is not None:
+                watch.retry()  # a person has done something about it
 
     @staticmethod
     async def _let_go(watch: Watch | None) -> None:
@@ -235,32 +236,34 @@ class BluetoothSource:
     # --- enrolment ----------------------------------------------------------------------------------------------
 
     def watch(self, device: Device, scale_user: ScaleUser | None = None) -> None:
-        """Read `device`, which has an address, from now on; a device already watched is replaced by calling `unwatch`
-        first.
-
-        Raises:
-            ValueError: no address, or the id or the address is watched already.
+        """Read `device` from now on, in place of one with its id or its address; one without an address is left to
+        other sources.
         """
         if device.address is None:
-            raise ValueError("a Bluetooth device has an address")
+            return
         address = device.address.upper()
-        if address in self._watches or any(w.device.device_id == device.device_id for w in self._watches.values()):
-            raise ValueError(f"{device.device_id} or its address is watched already")
+        self.unwatch(device.device_id)
+        if address in self._watches:
+            self.unwatch(self._watches[address].device.device_id)
         if scale_user is not None:
             self._scale_users[device.device_id] = scale_user
-        watch = self._watches[address] = Watch(device, self._clock, self._settings, self._on_state, self._chance)
-        self._start(watch)
+        self._add(device)
+        self._start(self._watches[address])
         self._on_state()
 
-    async def unwatch(self, device_id: DeviceId) -> None:
-        """Stop reading a device; returns when its link is given back. Nothing happens when it was not watched."""
+    def _add(self, device: Device) -> None:
+        if device.address is not None:
+            watch = Watch(device, self._clock, self._settings, self._on_state, self._chance)
+            self._watches[device.address.upper()] = watch
+
+    def unwatch(self, device_id: DeviceId) -> None:
+        """Stop reading a device; a contact that has begun is broken off. Nothing happens when it was not watched."""
         for address, watch in tuple(self._watches.items()):
             if watch.device.device_id == device_id:
                 del self._watches[address]
                 self._scale_users.pop(device_id, None)
                 if (task := self._tasks.pop(device_id, None)) is not None:
                     task.cancel()
-                    await asyncio.wait([task])
                 self._on_state()
 
     def _enrolled(self, address: str) -> DeviceId | None:
