@@ -151,6 +151,24 @@ async def test_more_sensors_than_slots_take_turns(air: VirtualAir) -> None:
     assert 4 == len(read_by(intake))
 
 
+async def test_sensor_that_is_alone_and_linked_is_heard(air: VirtualAir) -> None:
+    """It advertises no more; the values on its link are what the radio hears, and it is counted."""
+    sensor = await add_sensor(air)
+    intake = MemoryIntake()
+    pace = Pace(quiet_s=0.1, silence_s=30)
+    source = make_source(air, make_device(SENSOR, DeviceKind.CGM, "sensor"), pace=pace)
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 1)
+        async with asyncio.timeout(10):
+            while RadioState.QUIET is not source.reports()[0].state:
+                await source.changed()
+            await sensor.add_sample(CgmSample(10, Decimal(101)))
+            while RadioState.HEARING is not source.reports()[0].state:
+                await source.changed()
+        assert 1 == source.reports()[0].devices_heard
+        assert [DeviceId("sensor")] == [neighbour.device_id for neighbour in source.neighbours()]
+
+
 async def test_neighbour_of_the_same_model_is_shown_and_left_alone(air: VirtualAir) -> None:
     """C10: heard, named by what it is, without a device of ours, and never connected."""
     stranger = await add_meter(air, 1)

@@ -200,6 +200,7 @@ class LinkSession:
                     raise _RoomWanted
             messages = await self._mailbox.take(self._patience_s(procedure))
             if messages:
+                self._turns.on_alive()
                 todo.extend(merged([r for message in messages for r in procedure.on_notify(*message)]))
             elif self._mailbox.is_lost:
                 raise _LinkEnded("the device hung up")

@@ -43,6 +43,8 @@ __all__ = ["RadioManager"]
 _FLAGS: Final = (b"\x00", b"\x01", b"\x02", b"\x04", b"\x05", b"\x06", b"\x18", b"\x1a")
 _EVERYBODY: Final = [(0, AdvertisementDataType.FLAGS, flags) for flags in _FLAGS]
 """BlueZ hears passively only what fits a pattern: the values of Flags that devices of our kinds send."""
+_LINK_PATIENCE: Final = 3
+"""A sensor with a link may be the only device in the house: it does not advertise, and speaks every five minutes."""
 log = structlog.get_logger()
 
 
@@ -108,6 +110,7 @@ class RadioManager:
         self._chance = chance
         self._wants_passive = settings.scanning == "passive"
         self._address: str | None = None
+        self.turns.on_alive = self._on_link
         self._packet = asyncio.Event()
         self._silences = Silences()
         self._episode = Episode()
@@ -128,7 +131,7 @@ class RadioManager:
             state=self._state,
             since=self._since,
             last_heard_at=self._last_heard,
-            devices_heard=len(self.neighbourhood),
+            devices_heard=len(self.neighbourhood) + len(set(self.turns.names()) - self.neighbourhood.enrolled()),
             advice=self._advice,
         )
 
@@ -255,14 +258,15 @@ class RadioManager:
         began_s = self._clock.monotonic()
         while True:
             silent_s = self._clock.monotonic() - self._silent_since_s
-            limit_s = self._pace.silence_s - silent_s
+            patience = _LINK_PATIENCE if self.turns.is_followed else 1
+            limit_s = patience * self._pace.silence_s - silent_s
             if self._episode.tried:  # a rung was tried: has it helped?
                 limit_s = self._pace.listen_s - (self._clock.monotonic() - began_s)
                 if self._episode.is_over_the_top:
                     limit_s = self._pace.silence_s - (self._clock.monotonic() - began_s)
             if limit_s <= 0:
                 return
-            quiet_s = self._pace.quiet_s - silent_s
+            quiet_s = patience * self._pace.quiet_s - silent_s
             if quiet_s <= 0 and not self._episode.tried:
                 self._enter(RadioState.QUIET)
             self._packet.clear()
@@ -288,6 +292,16 @@ class RadioManager:
             self._packet.set()
         self._silent_since_s = now_s
         self._on_heard(self, device.address.upper(), heard)
+
+    def _on_link(self) -> None:
+        """A link has brought something, so the radio works, unless it is its scan that fails."""
+        if not self._episode.has_failed:
+            self._last_heard = self._clock.now()
+            now_s = self._clock.monotonic()
+            if self._state in {RadioState.STARTING, RadioState.QUIET, RadioState.DEAF}:
+                self._hears_again(now_s)
+                self._packet.set()
+            self._silent_since_s = now_s
 
     def _hears_again(self, now_s: float) -> None:
         tried = self._episode.tried

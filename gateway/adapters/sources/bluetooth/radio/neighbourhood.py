@@ -112,6 +112,11 @@ class Neighbourhood:
         self._forget()
         return self._heard.get(address)
 
+    def enrolled(self) -> frozenset[DeviceId]:
+        """Which of ours are among them."""
+        self._forget()
+        return frozenset(device for address in self._heard if (device := self._enrolled(address)) is not None)
+
     def neighbours(self) -> tuple[Neighbour, ...]:
         """For people, strongest first."""
         self._forget()

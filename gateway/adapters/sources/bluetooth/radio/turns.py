@@ -69,6 +69,9 @@ class Turns:
     Args:
         slots: connections at once, 1 or more.
         chance: for jitter.
+
+    Attributes:
+        on_alive: called when a link has been made or has brought something: the radio works.
     """
 
     def __init__(self, clock: Clock, slots: int, chance: random.Random) -> None:
@@ -80,6 +83,7 @@ class Turns:
         self._not_before_s = -math.inf
         self._pause_s = _FIRST_PAUSE_S
         self._timer: asyncio.TimerHandle | None = None
+        self.on_alive: Callable[[], None] = _nothing
         self._is_free = asyncio.Event()
         self._is_free.set()
 
@@ -152,6 +156,16 @@ class Turns:
     def connected(self) -> None:
         """A connection was made: the radio has slots."""
         self._pause_s = _FIRST_PAUSE_S
+        self.on_alive()
+
+    def names(self) -> tuple[str, ...]:
+        """The devices that hold a slot."""
+        return tuple(turn.name for turn in self._held)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether a link is held on which nothing is due for minutes."""
+        return any(turn.following_since_s is not None for turn in self._held)
 
     def lose_links(self) -> None:
         """The radio is gone: no holder need wait for its device any more."""
@@ -206,3 +220,7 @@ class Turns:
         wanted = max(waiting, 1 if is_urgent else 0) - leaving
         for turn in followers[: max(0, wanted)]:
             turn.leave()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
