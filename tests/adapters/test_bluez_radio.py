@@ -19,8 +19,9 @@ from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.bluez.adapters import BluezAdapter
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
 from gateway.adapters.sources.bluetooth.radio.parts import Radio, RungFailed
+from gateway.commands.scan import listened
 from gateway.model import DeviceKind, RadioReport, RadioState
-from gateway.settings import BluetoothSettings
+from gateway.settings import BluetoothSettings, Settings
 
 OURS, OTHERS = "00:1A:7D:DA:71:13", "00:1A:7D:DA:71:14"
 METER, STRANGER = "C0:FF:EE:00:00:01", "C0:FF:EE:00:00:02"
@@ -306,3 +307,16 @@ async def test_reset_goes_through_the_library_or_says_why_not(
             with pytest.raises(RungFailed, match=reason):
                 await session.reset()
     assert ([] if answer is None else [(3, OURS, True)]) == asked
+
+
+async def test_scan_command_switches_nothing_off(bus: PrivateBus) -> None:
+    """It hears what is there beside a running gateway, and of a stuck BlueZ it says so, and leaves it as it is."""
+    settings = Settings.model_validate({"bluetooth": {"enabled": True}})
+    async with fake_bluez(bus.address, adapter()):
+        (neighbour,), (report,) = await listened(settings, 1.0)
+    assert (STRANGER, RadioState.HEARING) == (neighbour.address, report.state)
+    stuck = adapter(errors={"StartDiscovery": IN_PROGRESS})
+    async with fake_bluez(bus.address, stuck) as bluez:
+        neighbours, (report,) = await listened(settings, 10.0)
+    assert ((), RadioState.DEAF, "adapter_fails") == (neighbours, report.state, report.advice)
+    assert [] == [call for call in bluez.calls if "Powered" in call]
