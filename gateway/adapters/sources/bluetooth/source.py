@@ -33,7 +33,7 @@ from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, driver_for, driver_for_kind
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.model import Device, DeviceId, Neighbour, RadioReport
+from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
 
@@ -42,6 +42,8 @@ __all__ = ["BluetoothSource"]
 _LEAVE_S: Final = 60.0
 _BLUEZ_HOLD_S: Final = 2.0
 """BlueZ keeps a link for this long after it was given back; a new connection within it would be the old one."""
+_ASSUMED_WAKE_S: Final = MappingProxyType({DeviceKind.GLUCOSE_METER: 30.0})
+"""Of families whose window is not known, for their place in the queue only."""
 _BETTER_DB: Final = 6
 _FAINTEST_DBM: Final = -127
 _PATIENT: Final = Pace()
@@ -327,7 +329,7 @@ class BluetoothSource:
             async with manager.turns.turn(
                 device_id,
                 awake_since_s=found.heard.awake_since_s,
-                wake_s=found.driver.quirks.wake_s,
+                wake_s=found.driver.quirks.wake_s or _ASSUMED_WAKE_S.get(watch.device.kind),
                 is_awake=partial(manager.is_awake, address),
             ) as turn:
                 if turn is not None and not self._holds[address]:
