@@ -90,7 +90,8 @@ class Material:
             quarantined.append(Quarantined(raw, QuarantineReason.MALFORMED, spoiled.detail))
         for frame in keep.loose:
             place(frame)
-        checkpoints = () if keep.mark is None else (Checkpoint(self.device_id, keep.mark.name, keep.mark.state),)
+        marks = (*keep.facts, *(() if keep.mark is None else (keep.mark,)))
+        checkpoints = tuple(Checkpoint(self.device_id, mark.name, mark.state) for mark in marks)
         return Batch(tuple(readings), tuple(frames), tuple(quarantined), checkpoints)
 
     def _normalised(self, record: Record, contact: Contact, frame: int | None) -> Normalised:
