@@ -1,8 +1,8 @@
 """Setting a device's clock: only after its error is durable, and believed only once it has been read back.
 
-The error was measured at the same contact, and what the device had stored until then has been read and corrected by it.
-It is kept as the fact `device.clock` before the clock is touched: a record that was made before and comes later is still
-corrected by it, whatever happens in between.
+The error was measured at the same contact, and what the device had stored until then has been read and corrected by
+it. It is kept as the fact `device.clock` before the clock is touched: a record that was made before and comes later is
+still corrected by it, whatever happens in between.
 
 Source: Bluetooth Current Time Service 1.1 (2A2B, written with an adjust reason); Date Time (2A08) inside the Glucose
 Service, as some meters have it.
@@ -63,7 +63,7 @@ class ClockChange:
     def is_before(self, device_time: datetime) -> bool:
         """Whether a record with that stamp was made by the clock as it was before.
 
-        Where the clock was fast, the stamps of some minutes exist twice; they are taken for those of the clock as it is.
+        Where the clock was fast, the stamps of some minutes exist twice: they count as those of the clock as it is.
         """
         return device_time < min(self.set_to, self.set_to - self.offset) + timedelta(seconds=1)
 

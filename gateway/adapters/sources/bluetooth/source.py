@@ -23,7 +23,7 @@ from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
 from gateway.adapters.sources.bluetooth.watch import Found, Watch
 from gateway.devices.advert import Advert, short_uuid
-from gateway.devices.drivers import GENERIC_DRIVERS, Driver, driver_for, driver_for_kind
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId
@@ -36,6 +36,7 @@ _SCANNER_SILENCE_S: Final = 300.0
 """A scan that has heard nothing at all for this long is started again: the bus may have died unnoticed."""
 _STOP_S: Final = 5.0
 _NO_USERS: Mapping[DeviceId, ScaleUser] = MappingProxyType({})
+_NO_PERMISSIONS: Mapping[DeviceId, Permissions] = MappingProxyType({})
 log = structlog.get_logger()
 
 
@@ -49,7 +50,7 @@ class BluetoothSource:
         clock: time.
         scale_users: the owner's slot on each scale that wants consent.
         drivers: what can be read; see `gateway.devices.drivers.load_drivers`.
-        may_set_clocks: whether scales are given our time; only with a trusted clock.
+        permissions: what the gateway may change on each device; nothing on those that are not named.
         scanner_backend, client_backend: as bleak's `backend=`; None: the machine's own radio.
     """
 
@@ -62,7 +63,7 @@ class BluetoothSource:
         clock: Clock,
         scale_users: Mapping[DeviceId, ScaleUser] = _NO_USERS,
         drivers: Sequence[Driver] = GENERIC_DRIVERS,
-        may_set_clocks: bool = False,
+        permissions: Mapping[DeviceId, Permissions] = _NO_PERMISSIONS,
         scanner_backend: type[BaseBleakScanner] | None = None,
         client_backend: type[BaseBleakClient] | None = None,
     ) -> None:
@@ -71,7 +72,7 @@ class BluetoothSource:
         self._clock = clock
         self._scale_users = dict(scale_users)
         self._drivers = tuple(drivers)
-        self._may_set_clocks = may_set_clocks
+        self._permissions = dict(permissions)
         self._scanner_backend = scanner_backend
         self._client_backend = client_backend
         self._watches = {
@@ -206,7 +207,7 @@ class BluetoothSource:
                 zone=self._zone_of(device_id),
                 settings=self._settings,
                 scale_user=self._scale_users.get(device_id),
-                may_set_clock=self._may_set_clocks,
+                may=self._permissions.get(device_id, Permissions()),
                 client_backend=self._client_backend,
             )
             try:
@@ -220,5 +221,7 @@ class BluetoothSource:
             fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
             if watch.state.state is LinkState.ASLEEP:
                 log.info("bluetooth.device_read", **fields, records=visit.records_kept)
+                if watch.state.detail is not None and watch.state.detail != before:
+                    log.warning("bluetooth.device_said", **fields, detail=watch.state.detail)
             elif watch.state.detail != before:
                 log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)

@@ -19,9 +19,12 @@ from gateway.settings import BluetoothSettings
 __all__ = ["Found", "Watch"]
 
 _QUICK_RETRIES: Final = 3
+_ENDED_VISITS: Final = 12
+"""How many times longer than usual a sensor is left alone that has nothing more to say."""
 _STATES: Final = {
     Outcome.COMPLETE: LinkState.ASLEEP,
     Outcome.NEEDS_PAIRING: LinkState.NEEDS_PAIRING,
+    Outcome.SESSION_ENDED: LinkState.SESSION_ENDED,
 }
 _PERSON_MUST_ACT: Final = frozenset({Outcome.NEEDS_PAIRING, Outcome.CONSENT_REFUSED, Outcome.REFUSED})
 
@@ -104,6 +107,8 @@ class Watch:
         elif closed.outcome is Outcome.LINK_LOST and is_moving and self._quick_retries < _QUICK_RETRIES:
             pause_s = 0.0
             self._quick_retries = 0 if lasted_s > settings.retry_s else self._quick_retries + 1
+        elif closed.outcome is Outcome.SESSION_ENDED:
+            pause_s, self._quick_retries = _ENDED_VISITS * settings.revisit_s, 0
         elif closed.outcome in _PERSON_MUST_ACT:
             pause_s = max(settings.retry_s, settings.revisit_s)
         else:
@@ -116,5 +121,6 @@ class Watch:
         elif closed.outcome is Outcome.COMPLETE and self.consent_was_refused:
             self.enter(LinkState.FAILED, Outcome.CONSENT_REFUSED.value)
         else:
-            detail = None if closed.outcome is Outcome.COMPLETE else closed.outcome.value
+            is_telling = closed.outcome in {Outcome.COMPLETE, Outcome.SESSION_ENDED}
+            detail = closed.detail if is_telling else closed.outcome.value
             self.enter(_STATES.get(closed.outcome, LinkState.FAILED), detail)
