@@ -92,6 +92,10 @@ class GlucoseWatermark:
             return GlucoseWatermark(self.epoch)
         return GlucoseWatermark(self.epoch, run.last, run.base_time)
 
+    def skipping_to(self, sequence: int) -> GlucoseWatermark:
+        """The watermark past records that are lost: `sequence` is the number of the last of them, 0..65535."""
+        return GlucoseWatermark(self.epoch, sequence)
+
     def contradicts(self, record: GlucoseMeasurement) -> bool:
         """Whether `record`, said to be the one of our own number, is another: the counter has started again."""
         if record.sequence != self.sequence:

@@ -235,6 +235,9 @@ class LinkSession:
                 pause_s = min(2 * pause_s, self._settings.retry_s)
             else:
                 self.records_kept += len(keep.records)
+                for fact in keep.facts:
+                    if (why := fact.state.get("why")) is not None:
+                        log.warning("bluetooth.fact", device=self._material.device_id, fact=fact.name, why=why)
                 return
 
     # --- the radio ----------------------------------------------------------------------------------------------
