@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.clock import SystemClock
-from gateway.devices.drivers import Permissions
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions
 from gateway.devices.procedures import ScaleUser
 from gateway.errors import StoreUnavailable
 from gateway.model import (
@@ -117,6 +117,7 @@ def make_source(
     revisit_s: float = 0.05,
     procedure_timeout_s: float = 5.0,
     clock: Clock | None = None,
+    drivers: Sequence[Driver] = GENERIC_DRIVERS,
 ) -> BluetoothSource:
     settings = BluetoothSettings(
         enabled=True,
@@ -132,6 +133,7 @@ def make_source(
         zone_of=lambda _device_id: PARIS,
         clock=clock or FrozenClock(),
         scale_users=scale_users or {},
+        drivers=drivers,
         permissions={device.device_id: permissions for device in devices},
         scanner_backend=air.scanner_backend,
         client_backend=air.client_backend,

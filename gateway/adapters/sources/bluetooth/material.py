@@ -94,7 +94,7 @@ class Material:
             quarantined.append(Quarantined(raw, QuarantineReason.MALFORMED, spoiled.detail))
         for frame in keep.loose:
             place(frame)
-        marks = (*keep.facts, *(() if keep.mark is None else (keep.mark,)))
+        marks = (*(() if keep.mark is None else (keep.mark,)), *keep.facts)
         checkpoints = tuple(Checkpoint(self.device_id, mark.name, mark.state) for mark in marks)
         return Batch(tuple(readings), tuple(frames), tuple(quarantined), checkpoints)
 
