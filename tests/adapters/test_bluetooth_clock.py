@@ -137,6 +137,7 @@ async def test_scale_is_set_before_the_consent_and_its_memory_is_corrected(air: 
     assert ["2a2b", "2a9f"] == [char for char, _ in scale.log]
     assert WALL == scale.device_time
     assert CLOCK_FACT == intake.batches[0].checkpoints[0].name
+    assert {"user_index": 1, "change_increment": 0} == dict(intake.checkpoints[DEVICE, "scale.user_data"].state)
     (reading,) = intake.readings.values()
     assert (NOW - timedelta(minutes=10), TimeQuality.CORRECTED) == (reading.effective_at, reading.time_quality)
 
