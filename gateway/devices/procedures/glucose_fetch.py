@@ -21,7 +21,7 @@ Source: Bluetooth Glucose Profile 1.0, record access; Glucose Service 1.0.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
 from gateway.devices import racp
@@ -32,6 +32,7 @@ from gateway.devices.glucose import (
     parse_glucose_measurement,
     parse_glucose_measurement_context,
 )
+from gateway.devices.procedures._glucose_heard import Heard, Key
 from gateway.devices.procedures._glucose_steps import BUSY, UNFILTERED, UNKNOWN_OPERATOR, WITNESSING
 from gateway.devices.procedures._glucose_steps import Step as _Step
 from gateway.devices.procedures.glucose_gap import GlucoseGap, gap_before, gap_of_new_life
@@ -39,7 +40,6 @@ from gateway.devices.procedures.glucose_watermark import LAST_SEQUENCE, GlucoseW
 from gateway.devices.procedures.requests import (
     Close,
     Frame,
-    GlucoseRecord,
     Keep,
     Mark,
     Outcome,
@@ -63,8 +63,6 @@ _FEATURE: Final = "2a51"
 _RACP: Final = "2a52"
 _IN_PROGRESS: Final = frozenset({0xFE, 0x80})
 _NO_RECORDS: Final = RacpResponseCode.NO_RECORDS_FOUND
-_Key = tuple[int, datetime | None]
-_LONG_AGO: Final = datetime.min  # noqa: DTZ901 -- before every base time, which has no zone
 
 
 class GlucoseFetch:
@@ -84,21 +82,17 @@ class GlucoseFetch:
         self._gap: GlucoseGap | None = None
         self._suspected: GlucoseGap | None = None
         self._facts: list[Mark] = []
+        self._has_news = False
         self._is_same_life = False
         self._newest: GlucoseMeasurement | None = None
         self._has_looked = False
         self._expected: int | None = None
         self._rounds = 0
         self._was_cleared = False
-        self._records: dict[_Key, tuple[GlucoseMeasurement, Frame]] = {}
-        self._contexts: dict[int, tuple[GlucoseContext, Frame]] = {}
-        self._fresh: dict[_Key, None] = {}
-        self._spoiled: list[Spoiled] = []
-        self._spoiled_measurements = 0
+        self._heard = Heard()
         self._witness: GlucoseMeasurement | None = None
         self._awaits_witness = False
         self._interrupted = self._step
-        self._orphans: set[Frame] = set()
         self._after_keep: list[Request] = []
 
     @property
@@ -133,8 +127,8 @@ class GlucoseFetch:
             elif char == _CONTEXT:
                 self._take_context(parse_glucose_measurement_context(data), Frame(char, data))
         except MalformedFrame as error:
-            self._spoiled.append(Spoiled(Frame(char, data), str(error)))
-            self._spoiled_measurements += char == _MEASUREMENT
+            spoiled = Spoiled(Frame(char, data), str(error))
+            self._heard.add_spoiled(spoiled, is_measurement=char == _MEASUREMENT)
         if self._awaits_witness and self._witness is not None:
             return self._on_witness()
         return self._settle() if self._step is _Step.SETTLING else []
@@ -210,7 +204,7 @@ class GlucoseFetch:
     def _report(self) -> list[Request]:
         self._step = _Step.REPORTING
         self._rounds += 1
-        self._spoiled_measurements = 0
+        self._heard.spoiled_measurements = 0
         ask = racp.combined_report if self._combines else racp.report
         return [Write(_RACP, ask(self._selection))]
 
@@ -236,9 +230,7 @@ class GlucoseFetch:
         self._declare(gap_of_new_life(self._base))
         self._base = self._base.next_epoch
         self._asks_all, self._is_same_life = True, True
-        self._records.clear()
-        self._contexts.clear()
-        self._fresh.clear()
+        self._heard.clear()
         self._expected, self._rounds = None, 0
         return self._count()
 
@@ -248,7 +240,7 @@ class GlucoseFetch:
         try:
             feature = parse_glucose_feature(data)
         except MalformedFrame as error:
-            self._spoiled.append(Spoiled(Frame(_FEATURE, data), str(error)))
+            self._heard.add_spoiled(Spoiled(Frame(_FEATURE, data), str(error)))
             return
         said = {"features": " ".join(feature.features), "detectable_status": " ".join(feature.detectable_status)}
         self._facts.append(Mark(FEATURE_FACT, said))
@@ -256,19 +248,12 @@ class GlucoseFetch:
     def _take_measurement(self, measurement: GlucoseMeasurement, frame: Frame) -> None:
         if self._step in WITNESSING:
             self._witness = measurement
-            return
-        key = (measurement.sequence, measurement.base_time)
-        if key not in self._records or self._records[key][1] != frame:
-            self._records[key] = (measurement, frame)
-            self._fresh[key] = None
+        else:
+            self._heard.add_measurement(measurement, frame)
 
     def _take_context(self, context: GlucoseContext, frame: Frame) -> None:
-        if self._step in WITNESSING:
-            return
-        known = self._contexts.get(context.sequence)
-        self._contexts[context.sequence] = (context, frame)
-        if known is None or known[1] != frame:
-            self._fresh.update((key, None) for key in self._records if key[0] == context.sequence)
+        if self._step not in WITNESSING:
+            self._heard.add_context(context, frame)
 
     def _on_answer(self, answer: RacpCount | RacpResult) -> list[Request]:
         if self._step is _Step.ABORTING:
@@ -309,7 +294,8 @@ class GlucoseFetch:
     def _on_combined(self, count: int) -> list[Request]:
         """The records have been sent, and this is how many there should be."""
         self._expected = count
-        return self._on_reported(RacpResult(RacpOpCode.COMBINED_REPORT, RacpResponseCode.SUCCESS))
+        code = RacpResponseCode.SUCCESS if count else _NO_RECORDS
+        return self._on_reported(RacpResult(RacpOpCode.COMBINED_REPORT, code))
 
     def _on_oldest_left(self) -> list[Request]:
         """The record of the watermark is gone: what follows it is lost up to the oldest that is left."""
@@ -372,7 +358,7 @@ class GlucoseFetch:
 
     def _on_reported(self, answer: RacpResult) -> list[Request]:
         if answer.is_success:
-            if answer.code == RacpResponseCode.NO_RECORDS_FOUND and not self._records:
+            if answer.code == RacpResponseCode.NO_RECORDS_FOUND and not len(self._heard):
                 return self._look_at_newest()
             if self._is_epoch_in_doubt:
                 return self._begin_epoch()
@@ -395,31 +381,20 @@ class GlucoseFetch:
         """Whether what came does not fit the watermark, and the record of the watermark did not vouch for it."""
         if self._base.sequence is None or self._is_same_life:
             return False
-        measurements = self._measurements
-        own = [m for m in measurements if m.sequence == self._base.sequence]
-        if own:
-            return any(self._base.contradicts(m) for m in own)
-        if self._asks_all:
-            return bool(measurements) and all(self._base.is_above(m) for m in measurements)
-        return any(self._base.is_after(m) for m in measurements if m.sequence > self._base.sequence)
+        return self._base.is_doubted_by(self._heard.measurements, is_everything=self._asks_all)
 
     # --- keeping ------------------------------------------------------------------------------------------------
-
-    @property
-    def _complete(self) -> set[_Key]:
-        """Records that lack nothing."""
-        return {key for key, (m, _) in self._records.items() if not m.has_context or m.sequence in self._contexts}
 
     @property
     def _missing(self) -> int:
         if self._expected is None:
             return 0
         lowest = -1 if self._asks_all or self._base.sequence is None else self._base.sequence
-        return max(0, self._expected - sum(1 for sequence, _ in self._records if sequence > lowest))
+        return max(0, self._expected - sum(1 for sequence, _ in self._heard.keys if sequence > lowest))
 
     def _settle(self) -> list[Request]:
         """Latecomers: the meter's answer may overtake its last records, and a context its measurement."""
-        is_whole = not self._missing and len(self._complete) == len(self._records)
+        is_whole = not self._missing and len(self._heard.complete) == len(self._heard)
         return self._conclude() if is_whole else []
 
     def _conclude(self) -> list[Request]:
@@ -432,65 +407,40 @@ class GlucoseFetch:
             return partial
         return self._finish(Outcome.COMPLETE)
 
-    @property
-    def _numbers(self) -> set[int]:
-        return {sequence for sequence, _ in self._records}
-
-    @property
-    def _measurements(self) -> list[GlucoseMeasurement]:
-        return [measurement for measurement, _ in self._records.values()]
-
-    @property
-    def _current_offset_min(self) -> int | None:
-        """Time offset of the newest record that has come: what lies between the meter's two clocks now."""
-        newest = max(self._measurements, key=lambda m: (m.base_time or _LONG_AGO, m.sequence), default=None)
-        return None if newest is None else newest.time_offset_min
-
-    def _keep(self, watermark: GlucoseWatermark, keys: Collection[_Key]) -> list[Request]:
-        records = []
-        current_offset_min = self._current_offset_min
-        for key in [key for key in self._fresh if key in keys]:
-            del self._fresh[key]
-            measurement, frame = self._records[key]
-            context, *more = self._contexts.get(measurement.sequence, (None,))
-            records.append(GlucoseRecord(measurement, context, (frame, *more), current_offset_min))
+    def _keep(self, watermark: GlucoseWatermark, keys: Collection[Key]) -> list[Request]:
+        given = self._heard.give(keys)
         mark = watermark.mark if watermark != self._durable else None
-        numbers = self._numbers
-        orphans = [f for n, (_, f) in self._contexts.items() if n not in numbers and f not in self._orphans]
-        if not records and not self._spoiled and not orphans and mark is None and self._gap is None:
+        if given == Keep() and mark is None and not self._has_news:
             return []
-        facts, self._facts = tuple(self._facts), []
-        keep = Keep(tuple(records), tuple(self._spoiled), tuple(orphans), self._base.epoch, mark, facts=facts)
-        self._orphans.update(orphans)
+        facts, self._facts, self._has_news = tuple(self._facts), [], False
         self._durable = watermark
-        self._spoiled.clear()
-        return [keep]
+        return [replace(given, epoch=self._base.epoch, mark=mark, facts=facts)]
 
     def _keep_complete(self) -> list[Request]:
         """What lacks nothing; the rest is asked for again."""
-        complete = self._complete
-        return self._keep(self._base.along(self._measurements, complete), complete)
+        complete = self._heard.complete
+        return self._keep(self._base.along(self._heard.measurements, complete), complete)
 
     def _partial(self) -> list[Request]:
         return [] if self._step is _Step.DONE or self._is_epoch_in_doubt else self._keep_complete()
 
     def _declare(self, gap: GlucoseGap | None) -> None:
         if gap is not None:
-            self._gap = gap
+            self._gap, self._has_news = gap, True
             self._facts.append(gap.mark)
 
     def _finish(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
-        is_gone = self._asks_all and not self._is_same_life and self._base.sequence not in self._numbers
+        is_gone = self._asks_all and not self._is_same_life and self._base.sequence not in self._heard.numbers
         if outcome is Outcome.COMPLETE and is_gone and not self._missing:
-            self._declare(gap_before(self._measurements, self._base))
+            self._declare(gap_before(self._heard.measurements, self._base))
         if self._gap is not None and detail is None:
             detail = self._gap.sentence
         if outcome is not Outcome.COMPLETE:
             kept = self._partial()
-        elif self._missing > self._spoiled_measurements:
-            kept = self._keep(self._base.along(self._measurements, self._records), self._records)
+        elif self._missing > self._heard.spoiled_measurements:
+            kept = self._keep(self._base.along(self._heard.measurements, self._heard.keys), self._heard.keys)
         else:
-            kept = self._keep(self._base.past(self._measurements), self._records)
+            kept = self._keep(self._base.past(self._heard.measurements), self._heard.keys)
         close = Close(outcome, detail)
         self._step = _Step.DONE
         if not kept:
