@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import bleak
 import pytest
+import structlog
 from bleak import BleakScanner
 from bluetooth_kit import (
     NOW,
@@ -140,10 +141,13 @@ async def test_ten_record_memory_that_went_round_is_told(air: VirtualAir) -> Non
     for record in records(1, 35)[10:]:
         await meter.add_record(record)
     source = source_of(air, revisit_s=60.0)
-    async with running(source, intake):
-        await intake.until(lambda: len(intake.readings) == 20)
-        await until_state(source, LinkState.ASLEEP)
-        assert "records 11 to 25 are lost" in (source.states()[0].detail or "")
+    with structlog.testing.capture_logs() as lines:
+        async with running(source, intake):
+            await intake.until(lambda: len(intake.readings) == 20)
+            await until_state(source, LinkState.ASLEEP)
+            detail = source.states()[0].detail
+    assert 1 == sum(line["event"] == "bluetooth.fact" for line in lines)
+    assert "records 11 to 25 are lost" in (detail or "")
     fact = intake.checkpoints[DEVICE, "glucose.gap.0.11"]
     assert (11, 25, 15) == (fact.state["first"], fact.state["last"], fact.state["count"])
     assert [*range(1, 11), *range(26, 36)] == sequences(intake)

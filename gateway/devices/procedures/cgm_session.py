@@ -171,9 +171,9 @@ class CgmSession:
                 case _:
                     return []
         except MalformedFrame as error:
-            if char == _RUN_TIME:
-                return self._catch_up()
             keep = Keep(spoiled=(Spoiled(Frame(char, data), str(error)),))
+            if char == _RUN_TIME:
+                return [keep, *self._catch_up()]
             return [keep, *self._close(Outcome.REFUSED, f"unreadable {char}")]
 
     def on_notify(self, char: str, data: bytes) -> list[Request]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from scripted import Shelf, converse
 from test_cgm_session import NOW, START, ScriptedSensor, follow, identities, identity
 
+from gateway.devices.ieee11073 import SfloatSpecial
+from gateway.devices.procedures import CgmSample as Sample
 from gateway.devices.procedures import CgmSession, Close, Keep, Mark, Outcome, Patience
 from gateway.devices.procedures.cgm_inquiry import CgmInquiry
 from gateway.devices.procedures.requests import Request, Write
@@ -207,3 +211,41 @@ def test_no_octets_make_the_inquiry_raise(words: list[bytes], has_crc: bool) -> 
         inquiry.on_answer(word)
     inquiry.give_up()
     assert not inquiry.is_open
+
+
+@pytest.mark.parametrize("char", ["2aa8", "2aa9", "2aaa", "2aab", "2aa7", "2aac"])
+def test_wrong_crc_is_set_aside_on_every_characteristic(char: str) -> None:
+    """One bit flipped in any frame of a sensor with E2E-CRC: kept as it came, never believed."""
+
+    @dataclass
+    class Damaged(ScriptedSensor):
+        def read(self, asked: str) -> bytes | int:
+            data = super().read(asked)
+            return flipped(data) if asked == char and isinstance(data, bytes) else data
+
+        def frame(self, offsets: Iterable[int]) -> bytes:
+            return flipped(super().frame(offsets)) if char == "2aa7" else super().frame(offsets)
+
+        def answer(self, request: bytes) -> list[tuple[str, bytes]]:
+            return [(asked, flipped(data) if char == "2aac" else data) for asked, data in super().answer(request)]
+
+    def flipped(data: bytes) -> bytes:
+        return data[:-3] + bytes((data[-3] ^ 0x10,)) + data[-2:]
+
+    shelf = Shelf()
+    follow(Damaged([5, 10], ops=OPS), shelf)
+    assert {char} == {spoiled.frame.char for spoiled in shelf.spoiled}
+    assert all("CRC mismatch" in spoiled.detail for spoiled in shelf.spoiled)
+
+
+def test_warm_up_is_kept_with_its_status() -> None:
+    """No number yet is no reading of nought: the records are kept, and the session goes on."""
+    session = CgmSession(NOW)
+    _until_live(session, ScriptedSensor([5]))
+    frame = encode_cgm_measurement(CgmSample(10, None, calibration_temperature=0x02), crc=True)
+    (kept,) = session.on_notify("2aa7", frame)
+    assert isinstance(kept, Keep)
+    (sample,) = kept.records
+    assert isinstance(sample, Sample)
+    assert (SfloatSpecial.NAN, ("calibration_not_allowed",)) == (sample.record.glucose_mg_dl, sample.record.status)
+    assert not session.is_done

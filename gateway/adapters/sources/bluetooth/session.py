@@ -22,6 +22,7 @@ from gateway.devices.procedures import (
     ATT_NOT_FOUND,
     Close,
     Keep,
+    Mark,
     Outcome,
     Patience,
     Procedure,
@@ -54,6 +55,10 @@ def heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _nobody(_fact: Mark) -> None:
+    """Facts are kept; nobody has to be told."""
 
 
 class _LinkEnded(Exception):
@@ -113,6 +118,14 @@ class Mailbox:
 class LinkSession:
     """One connection.
 
+    Args:
+        client: connected.
+        mailbox: where its notifications go.
+        services: where characteristics are looked for first.
+        material: what records become.
+        intake, clock, settings: as everywhere.
+        on_fact: called with each fact once it is durable.
+
     Attributes:
         records_kept: how many records have been made durable.
     """
@@ -127,6 +140,7 @@ class LinkSession:
         intake: Intake,
         clock: Clock,
         settings: BluetoothSettings,
+        on_fact: Callable[[Mark], None] = _nobody,
     ) -> None:
         self._client = client
         self._mailbox = mailbox
@@ -135,6 +149,7 @@ class LinkSession:
         self._intake = intake
         self._clock = clock
         self._settings = settings
+        self._on_fact = on_fact
         self._has_paired = False
         self.records_kept = 0
 
@@ -236,8 +251,7 @@ class LinkSession:
             else:
                 self.records_kept += len(keep.records)
                 for fact in keep.facts:
-                    if (why := fact.state.get("why")) is not None:
-                        log.warning("bluetooth.fact", device=self._material.device_id, fact=fact.name, why=why)
+                    self._on_fact(fact)
                 return
 
     # --- the radio ----------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ class BluetoothSource:
             fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
             if watch.state.state is LinkState.ASLEEP:
                 log.info("bluetooth.device_read", **fields, records=visit.records_kept)
-                if watch.state.detail is not None and watch.state.detail != before:
-                    log.warning("bluetooth.device_said", **fields, detail=watch.state.detail)
+            elif watch.state.state is LinkState.SESSION_ENDED:
+                log.info("bluetooth.sensor_looked_at", **fields, records=visit.records_kept)
             elif watch.state.detail != before:
                 log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)

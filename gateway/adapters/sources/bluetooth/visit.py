@@ -22,6 +22,7 @@ from gateway.devices.procedures import (
     Close,
     DeviceFacts,
     Facts,
+    Mark,
     Outcome,
     Procedure,
     ScaleSession,
@@ -87,6 +88,7 @@ class Visit:
             intake=intake,
             clock=clock,
             settings=settings,
+            on_fact=self._tell,
         )
 
     @property
@@ -127,6 +129,13 @@ class Visit:
         if closed.outcome is Outcome.COMPLETE and not isinstance(procedure, ScaleSession):  # it sets the clock itself
             await self._set_clock()
         return closed if said_something else self._judged(closed, was_paired=wants_bond)
+
+    def _tell(self, fact: Mark) -> None:
+        """What a person should know about, once in the life of the process."""
+        why = fact.state.get("why")
+        if isinstance(why, str) and self._watch.told.get(fact.name) != why:
+            self._watch.told[fact.name] = why
+            log.warning("bluetooth.fact", device=self._watch.device.device_id, fact=fact.name, why=why)
 
     async def _set_clock(self) -> None:
         """Give the device our time, where that is allowed, and its error is known and has been made durable.

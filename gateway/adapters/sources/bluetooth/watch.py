@@ -47,6 +47,7 @@ class Watch:
         wants_bond: it hung up on us without a word: pair first next time.
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
+        told: what has been logged about it, by the name of the fact.
         knows_identity: what the device says about itself has been read since the start.
     """
 
@@ -57,6 +58,7 @@ class Watch:
         self.state = DeviceState(device.device_id, LinkState.ASLEEP, clock.now())
         self.wants_bond = False
         self.consent_was_refused = False
+        self.told: dict[str, str] = {}
         self.knows_identity = False
         self._clock = clock
         self._settings = settings
