@@ -227,9 +227,14 @@ class CgmSession:
                 return self._close(Outcome.SILENT, "no answer")
 
     def on_link_lost(self) -> list[Request]:
-        """Everything that came is kept already, but for what waits for its session start."""
+        """Everything that came is kept already, but for what waits for its session start, and today's answers.
+
+        A sensor that hangs up over a question is not asked again today.
+        """
+        inquiry = self._inquiry
+        learned = self._learned(inquiry.give_up()) if inquiry is not None and inquiry.is_open else []
         self._step = _Step.DONE
-        return self._release()
+        return [*learned, *self._release()]
 
     # --- the session --------------------------------------------------------------------------------------------
 

@@ -159,6 +159,15 @@ def test_silence_ends_the_inquiry_and_not_the_session() -> None:
     assert 1 == sum(char == "2aac" for char, _ in sensor.log)
 
 
+def test_sensor_that_hangs_up_over_a_question_is_not_asked_again_that_day() -> None:
+    """What it answered before is kept, and it is followed from then on."""
+    sensor, shelf = ScriptedSensor([5], ops=OPS), Shelf()
+    assert Outcome.LINK_LOST == follow(sensor, shelf, cut_after=7).outcome
+    assert 5 == fact(shelf, "cgm.settings")["interval_min"]
+    follow(sensor, shelf)
+    assert [] == [data for char, data in sensor.log if char == "2aac"]
+
+
 def test_answer_with_a_wrong_crc_is_set_aside() -> None:
     """It counts for nothing, and the next question is asked."""
     session = CgmSession(NOW)
