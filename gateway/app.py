@@ -26,7 +26,7 @@ from gateway.changes import Changes
 from gateway.clock import SystemClock
 from gateway.departures.dispatcher import Dispatcher, Route
 from gateway.departures.planner import Planner, planning_destination
-from gateway.devices.drivers import load_drivers
+from gateway.devices.drivers import Permissions, load_drivers
 from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
 from gateway.intake import StoreIntake
@@ -184,6 +184,10 @@ def _sources(settings: Settings, clock: Clock, backends: BluetoothBackends) -> l
                 settings.bluetooth,
                 [device for device in devices if device.address is not None],
                 scale_users=users,
+                permissions={
+                    DeviceId(device.id): Permissions(device.set_clock, device.cgm_interval_min)
+                    for device in settings.devices
+                },
                 zone_of=zone_of,
                 clock=clock,
                 drivers=load_drivers(),

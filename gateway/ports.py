@@ -162,6 +162,10 @@ class ReadingStore(Protocol):
         """The last committed checkpoint of that name, or None."""
         ...
 
+    async def facts(self, device_id: DeviceId | None = None) -> list[Checkpoint]:
+        """Every checkpoint and fact of that device, or of all, by device id and name."""
+        ...
+
     async def readings(
         self,
         *,

@@ -180,11 +180,17 @@ class DeviceSettings(_Section):
     serial: str | None = Field(default=None, max_length=64)
     scale_user: int | None = Field(default=None, ge=0, le=254, description="The person's slot on the scale.")
     scale_consent_file: Path | None = Field(default=None, description="File with that slot's consent code, 0..9999.")
+    set_clock: bool = Field(default=False, description="May the gateway set the device's clock when it is wrong?")
+    cgm_interval_min: int | None = Field(
+        default=None, ge=1, le=60, description="Make a sensor notify every so many minutes; default: leave it alone."
+    )
 
     @model_validator(mode="after")
     def _slot_and_code(self) -> Self:
         if (self.scale_user is None) != (self.scale_consent_file is None):
             raise ValueError("scale_user and scale_consent_file go together")
+        if self.cgm_interval_min is not None and self.kind is not DeviceKind.CGM:
+            raise ValueError("cgm_interval_min is for a device of kind cgm")
         return self
 
 

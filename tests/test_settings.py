@@ -114,6 +114,8 @@ def test_every_fault_is_listed_at_once(load: Load) -> None:
         ("[[devices]]\nid = 'd'\nkind = 'scale'\nname = 'D'\nperson = 'x'", "", "devices.d.person: nobody called 'x'"),
         ("[[devices]]\nid='d'\nkind='scale'\nname='D'\naddress='aa:bb:cc:dd:ee:ff'", "devices[0].address", "pattern"),
         ("[[devices]]\nid='d'\nkind='scale'\nname='D'\nscale_user=1", "devices[0]", "go together"),
+        ("[[devices]]\nid='d'\nkind='cgm'\nname='D'\ncgm_interval_min=61", "devices[0].cgm_interval_min", "60"),
+        ("[[devices]]\nid='d'\nkind='scale'\nname='D'\ncgm_interval_min=5", "devices[0]", "of kind cgm"),
         (
             "[[devices]]\nid='d'\nkind='scale'\nname='D'\nscale_user=255\nscale_consent_file='s'",
             "devices[0].scale_user",

@@ -1,7 +1,8 @@
 """CGM Specific Ops Control Point (2AAC): what a gateway may ask a sensor, and every answer that a sensor can give.
 
-Read-only on purpose. Calibrating, starting or stopping a session, and setting alerts or the measuring interval act on a
-therapy; the standard has op codes for them and this module has none, so that no caller can send one by mistake.
+Calibrating, starting or stopping a session, and setting alerts act on a therapy; the standard has op codes for them and
+this module has none, so that no caller can send one by mistake. The one thing that can be set is how often the sensor
+notifies, which changes neither what it measures nor when it warns; it takes the owner's permission all the same.
 
 Source: Bluetooth Continuous Glucose Monitoring Service 1.0, CGM Specific Ops Control Point.
 """
@@ -33,6 +34,7 @@ __all__ = [
     "get_calibration",
     "get_communication_interval",
     "parse_cgm_ops_response",
+    "set_communication_interval",
 ]
 
 NEWEST_CALIBRATION: Final = 0xFFFF
@@ -41,6 +43,8 @@ NEWEST_CALIBRATION: Final = 0xFFFF
 _INTERVAL_RESPONSE: Final = 0x03
 _CALIBRATION_RESPONSE: Final = 0x06
 _RESPONSE_CODE: Final = 0x1C
+_SET_INTERVAL: Final = 0x01
+_LONGEST_INTERVAL_MIN: Final = 60
 _CALIBRATION_STATUS: Final = ("calibration_rejected", "calibration_out_of_range", "calibration_pending")
 _NO_CALIBRATION_PLANNED: Final = 0xFFFF
 
@@ -159,6 +163,17 @@ CgmOpsResponse = CommunicationInterval | Calibration | AlertLevel | CgmOpsResult
 def get_communication_interval(*, has_crc: bool) -> bytes:
     """How often does the sensor notify? Answered by a `CommunicationInterval`."""
     return _request(CgmReadOp.GET_COMMUNICATION_INTERVAL, b"", has_crc=has_crc)
+
+
+def set_communication_interval(interval_min: int, *, has_crc: bool) -> bytes:
+    """Notify every so many minutes, 1..60. Answered by a `CgmOpsResult`; ValueError outside.
+
+    0 (off) and 255 (as fast as it can) exist and are not offered: one stops the readings, the other eats the battery.
+    """
+    if not 1 <= interval_min <= _LONGEST_INTERVAL_MIN:
+        raise ValueError(f"a communication interval is 1 to {_LONGEST_INTERVAL_MIN} minutes")
+    frame = bytes((_SET_INTERVAL, interval_min))
+    return append_crc(frame) if has_crc else frame
 
 
 def get_calibration(record_number: int = NEWEST_CALIBRATION, *, has_crc: bool) -> bytes:

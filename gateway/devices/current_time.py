@@ -1,7 +1,7 @@
 """Current Time Service (1805): the clock of a device, read and set.
 
 Source: Bluetooth Current Time Service 1.1; GATT Specification Supplement, Current Time (2A2B), Local Time Information
-(2A0F).
+(2A0F), Reference Time Information (2A14).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from gateway.devices._reader import FrameReader
 from gateway.devices.date_time import DATE_TIME_OCTETS, parse_date_time, write_date_time
@@ -17,14 +18,28 @@ __all__ = [
     "AdjustReason",
     "CurrentTime",
     "LocalTimeInformation",
+    "ReferenceTimeInformation",
     "build_current_time",
     "parse_current_time",
     "parse_local_time_information",
+    "parse_reference_time_information",
 ]
 
 _EARLIEST_YEAR = 1582
 _ZONE_QUARTERS = range(-48, 57)
 _DST_OFFSETS_MIN = {0: 0, 2: 30, 4: 60, 8: 120}
+_TIME_SOURCES = {
+    1: "network_time_protocol",
+    2: "gps",
+    3: "radio_time_signal",
+    4: "manual",
+    5: "atomic_clock",
+    6: "cellular_network",
+    7: "not_synchronized",
+}
+_ACCURACY_STEP_S = Decimal("0.125")
+_LAST_ACCURACY = 253
+_LONG_AGO = 255
 
 
 class AdjustReason(enum.IntFlag):
@@ -74,6 +89,22 @@ class LocalTimeInformation:
         return self.time_zone_min + self.dst_offset_min
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceTimeInformation:
+    """2A14: where a device's clock got its time from.
+
+    Attributes:
+        source: `network_time_protocol`, `gps`, `radio_time_signal`, `manual`, `atomic_clock`, `cellular_network`,
+            `not_synchronized`; None when unknown or reserved.
+        accuracy_s: drift at most, seconds; None when unknown or more than the field can say.
+        hours_since_update: whole hours; None when 255 days or more, or impossible.
+    """
+
+    source: str | None
+    accuracy_s: Decimal | None
+    hours_since_update: int | None
+
+
 def parse_current_time(frame: bytes) -> CurrentTime:
     """Decode Current Time (2A2B).
 
@@ -110,6 +141,26 @@ def parse_local_time_information(frame: bytes) -> LocalTimeInformation:
     return LocalTimeInformation(
         time_zone_min=quarters * 15 if quarters in _ZONE_QUARTERS else None,
         dst_offset_min=_DST_OFFSETS_MIN.get(dst),
+    )
+
+
+def parse_reference_time_information(frame: bytes) -> ReferenceTimeInformation:
+    """Decode Reference Time Information (2A14).
+
+    Args:
+        frame: 4 octets: source u8, accuracy u8 x 1/8 s (254 out of range, 255 unknown), days u8, hours u8 (0..23) since
+            the last update; 255 in both: 255 days or more.
+
+    Raises:
+        MalformedFrame: not 4 octets.
+    """
+    reader = FrameReader(frame, "Reference Time Information")
+    source, accuracy, days, hours = reader.u8(), reader.u8(), reader.u8(), reader.u8()
+    reader.finish()
+    return ReferenceTimeInformation(
+        source=_TIME_SOURCES.get(source),
+        accuracy_s=accuracy * _ACCURACY_STEP_S if accuracy <= _LAST_ACCURACY else None,
+        hours_since_update=days * 24 + hours if days < _LONG_AGO and hours < 24 else None,
     )
 
 

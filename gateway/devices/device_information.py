@@ -3,6 +3,7 @@
 A serial number belongs to a medical device in somebody's home: personal data, never logged.
 
 Source: Bluetooth Device Information Service 1.2; System ID (2A23), the text strings (2A24-2A29), PnP ID (2A50).
+IEEE 11073-20601 Regulatory Certification Data List (2A2A): its RegCertDataList in medical device encoding rules.
 """
 
 from __future__ import annotations
@@ -10,12 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.devices._reader import FrameReader
+from gateway.errors import MalformedFrame
 
-__all__ = ["MAX_TEXT", "PnpId", "parse_pnp_id", "parse_system_id", "parse_text"]
+__all__ = [
+    "MAX_TEXT",
+    "Certification",
+    "PnpId",
+    "parse_certifications",
+    "parse_pnp_id",
+    "parse_system_id",
+    "parse_text",
+]
 
 MAX_TEXT = 64
 _SYSTEM_ID_OCTETS = 8
 _VENDOR_SOURCES = {1: "bluetooth_sig", 2: "usb_if"}
+_BODIES = {0: "empty", 1: "ieee", 2: "continua", 254: "experimental", 255: "reserved"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,21 @@ class PnpId:
     vendor_id: int
     product_id: int
     product_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """One entry of 2A2A.
+
+    Attributes:
+        body: who certified: `ieee`, `continua`, `experimental` ...; `unknown_<code>` for other codes.
+        structure: how that body lays out `data`.
+        data: as sent; its meaning is the body's own.
+    """
+
+    body: str
+    structure: int
+    data: bytes
 
 
 def parse_text(frame: bytes) -> str:
@@ -70,3 +96,28 @@ def parse_pnp_id(frame: bytes) -> PnpId:
     source, vendor, product, version = reader.u8(), reader.u16(), reader.u16(), reader.u16()
     reader.finish()
     return PnpId(_VENDOR_SOURCES.get(source), vendor, product, version)
+
+
+def parse_certifications(frame: bytes) -> tuple[Certification, ...]:
+    """Decode the regulatory certification list (2A2A). Unlike all other characteristics it is big-endian.
+
+    Args:
+        frame: count u16, length of the rest u16, then per entry body u8, structure u8, length u16, data.
+
+    Raises:
+        MalformedFrame: the lengths do not fit.
+    """
+    reader = FrameReader(frame, "Regulatory Certification Data List")
+    count, length = _big(reader), _big(reader)
+    if length != reader.remaining:
+        raise MalformedFrame("Regulatory Certification Data List: its length does not fit")
+    entries = []
+    for _ in range(count):
+        body, structure = reader.u8(), reader.u8()
+        entries.append(Certification(_BODIES.get(body, f"unknown_{body}"), structure, reader.bytes(_big(reader))))
+    reader.finish()
+    return tuple(entries)
+
+
+def _big(reader: FrameReader) -> int:
+    return int.from_bytes(reader.bytes(2), "big")

@@ -12,8 +12,18 @@ from datetime import datetime
 from importlib.metadata import entry_points
 
 from gateway.devices.advert import Advert
-from gateway.devices.procedures import CgmSession, Facts, GlucoseFetch, Listener, Procedure, ScaleSession, ScaleUser
+from gateway.devices.procedures import (
+    CgmSession,
+    ClockChange,
+    Facts,
+    GlucoseFetch,
+    Listener,
+    Procedure,
+    ScaleSession,
+    ScaleUser,
+)
 from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
+from gateway.devices.procedures.clock_setting import is_worth_setting
 from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
 from gateway.devices.quirks import Quirks
 from gateway.errors import ConfigurationError
@@ -24,6 +34,7 @@ __all__ = [
     "GENERIC_DRIVERS",
     "Driver",
     "Opening",
+    "Permissions",
     "Steps",
     "driver_for",
     "driver_for_kind",
@@ -31,8 +42,24 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "gateway.devices"
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a person allows the gateway to change on a device; nothing unless said.
+
+    Attributes:
+        set_clock: give it our time, where its own is off.
+        cgm_interval_min: make a sensor notify every so many minutes, 1..60; None: leave it.
+    """
+
+    set_clock: bool = False
+    cgm_interval_min: int | None = None
+
+
 _NO_FACTS = Facts()
 _STANDARD = Quirks()
+_NOTHING = Permissions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +71,7 @@ class Opening:
         facts: what the device has said about itself in this contact.
         state: the driver's last durable checkpoint, or None.
         scale_user: the owner's slot on a scale, or None.
-        may_set_clock: whether the device's clock may be set to `local_now`.
+        may: what the device's owner allows.
         clock_is_trusted: whether `local_now` can be right; where not, no device is told it.
     """
 
@@ -52,7 +79,7 @@ class Opening:
     facts: Facts = _NO_FACTS
     state: Mapping[str, str | int | bool | None] | None = None
     scale_user: ScaleUser | None = None
-    may_set_clock: bool = False
+    may: Permissions = _NOTHING
     clock_is_trusted: bool = True
 
 
@@ -152,13 +179,20 @@ def _open_meter(opening: Opening) -> Procedure:
 
 
 def _open_cgm(opening: Opening) -> Procedure:
-    return CgmSession(opening.local_now, opening.state, clock_is_trusted=opening.clock_is_trusted)
+    return CgmSession(
+        opening.local_now,
+        opening.state,
+        clock_is_trusted=opening.clock_is_trusted,
+        interval_min=opening.may.cgm_interval_min,
+    )
 
 
 def _open_scale(opening: Opening) -> Procedure:
-    may_set_clock = opening.may_set_clock and opening.clock_is_trusted
-    wall = opening.local_now.replace(tzinfo=None) if may_set_clock else None
-    return ScaleSession(opening.scale_user, set_clock_to=wall)
+    wall = opening.local_now.replace(tzinfo=None)
+    offset = opening.facts.clock_offset(wall)
+    if offset is None or not (opening.may.set_clock and opening.clock_is_trusted and is_worth_setting(offset)):
+        return ScaleSession(opening.scale_user)
+    return ScaleSession(opening.scale_user, clock=ClockChange(wall, offset))
 
 
 GENERIC_DRIVERS: tuple[Driver, ...] = (

@@ -1,6 +1,7 @@
-"""User Data Service (181C): proving to a scale whose data may be read, and nothing else.
+"""User Data Service (181C): proving to a scale whose data may be read, its users, and how a person becomes one.
 
-Creating, changing and deleting a user on a scale is a person's decision; those requests have no builder here.
+Registering is a person's decision: its request is built for `procedures.user_registration` alone, which only a command
+starts. Deleting a user or the data of one has no builder.
 
 Source: Bluetooth User Data Service 1.1; User Control Point (2A9F), Database Change Increment (2A99), User Index (2A9A).
 """
@@ -19,9 +20,12 @@ __all__ = [
     "UserControlPointResponse",
     "UserControlPointResult",
     "consent",
+    "list_all_users",
+    "next_database_change",
     "parse_database_change_increment",
     "parse_user_control_point_response",
     "parse_user_index",
+    "register_new_user",
 ]
 
 _RESPONSE = 0x20
@@ -30,7 +34,7 @@ _LAST_CONSENT_CODE = 9999
 
 
 class UserControlPointOp(enum.IntEnum):
-    """Requests that a response may name; only `CONSENT` is ever sent by the gateway."""
+    """Requests that a response may name; the two that delete are never sent."""
 
     REGISTER_NEW_USER = 0x01
     CONSENT = 0x02
@@ -88,6 +92,30 @@ def consent(user_index: int, consent_code: int) -> bytes:
     if not 0 <= consent_code <= _LAST_CONSENT_CODE:
         raise ValueError(f"a consent code is 0 to {_LAST_CONSENT_CODE}")
     return bytes((UserControlPointOp.CONSENT, user_index)) + consent_code.to_bytes(2, "little")
+
+
+def register_new_user(consent_code: int) -> bytes:
+    """The request that makes a new user (3 octets); answered with its index.
+
+    Args:
+        consent_code: what the new user will have to give, 0..9999; a secret.
+
+    Raises:
+        ValueError: out of range; the message does not repeat the code.
+    """
+    if not 0 <= consent_code <= _LAST_CONSENT_CODE:
+        raise ValueError(f"a consent code is 0 to {_LAST_CONSENT_CODE}")
+    return bytes((UserControlPointOp.REGISTER_NEW_USER,)) + consent_code.to_bytes(2, "little")
+
+
+def list_all_users() -> bytes:
+    """The request that lists the users (1 octet); they come on 2B37, then their number. Newer scales only."""
+    return bytes((UserControlPointOp.LIST_ALL_USERS,))
+
+
+def next_database_change(increment: int) -> bytes:
+    """What is written to 2A99 after an edit of ours: `increment` + 1 as u32, which begins again at 0."""
+    return ((increment + 1) & 0xFFFF_FFFF).to_bytes(4, "little")
 
 
 def parse_user_control_point_response(frame: bytes) -> UserControlPointResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.clock import SystemClock
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions
 from gateway.devices.procedures import ScaleUser
 from gateway.errors import StoreUnavailable
 from gateway.model import (
@@ -32,6 +33,7 @@ from gateway.settings import BluetoothSettings
 __all__ = ["NOW", "PARIS", "FrozenClock", "MemoryIntake", "make_device", "make_source", "running", "until_state"]
 
 PARIS = ZoneInfo("Europe/Paris")
+NO_PERMISSIONS = Permissions()
 NOW = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)
 
 
@@ -110,11 +112,12 @@ def make_source(
     air: VirtualAir,
     *devices: Device,
     scale_users: Mapping[DeviceId, ScaleUser] | None = None,
-    may_set_clocks: bool = False,
+    permissions: Permissions = NO_PERMISSIONS,
     retry_s: float = 0.05,
     revisit_s: float = 0.05,
     procedure_timeout_s: float = 5.0,
     clock: Clock | None = None,
+    drivers: Sequence[Driver] = GENERIC_DRIVERS,
 ) -> BluetoothSource:
     settings = BluetoothSettings(
         enabled=True,
@@ -130,7 +133,8 @@ def make_source(
         zone_of=lambda _device_id: PARIS,
         clock=clock or FrozenClock(),
         scale_users=scale_users or {},
-        may_set_clocks=may_set_clocks,
+        drivers=drivers,
+        permissions={device.device_id: permissions for device in devices},
         scanner_backend=air.scanner_backend,
         client_backend=air.client_backend,
     )

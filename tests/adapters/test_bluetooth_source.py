@@ -16,6 +16,7 @@ from bumble.device import Connection
 from bumble.gatt import Characteristic, Service
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
+from gateway.devices.drivers import Permissions
 from gateway.devices.procedures import ScaleUser
 from gateway.model import DeviceId, DeviceKind, Meal, Metric, QuarantineReason, SourceKind, TimeQuality
 from gateway.sandbox.peripherals import VirtualCgm, VirtualMeter, VirtualScale
@@ -397,7 +398,10 @@ async def test_scale_with_users_is_read_with_consent(air: VirtualAir) -> None:
     await scale.weigh(weigh_in())
     intake = MemoryIntake()
     source = make_source(
-        air, make_device(SCALE, DeviceKind.SCALE), scale_users={DEVICE: ScaleUser(1, 4711)}, may_set_clocks=True
+        air,
+        make_device(SCALE, DeviceKind.SCALE),
+        scale_users={DEVICE: ScaleUser(1, 4711)},
+        permissions=Permissions(set_clock=True),
     )
     async with running(source, intake):
         await intake.until(lambda: len(intake.readings) == 3)
@@ -406,7 +410,7 @@ async def test_scale_with_users_is_read_with_consent(air: VirtualAir) -> None:
     assert {Metric.BODY_MASS, Metric.BODY_FAT_PERCENTAGE, Metric.IMPEDANCE} == by_metric.keys()
     assert Decimal("71.25") == by_metric[Metric.BODY_MASS].value
     assert 1 == len({reading.context.weigh_in for reading in by_metric.values()})
-    assert ["2a2b", "2a9f"] == [char for char, _ in scale.log]
+    assert ["2a9f"] == [char for char, _ in scale.log]  # its clock is right, and so left alone
     assert () == scale.stored
 
 
@@ -432,7 +436,7 @@ async def test_untrusted_clock_is_never_given_to_a_scale(air: VirtualAir) -> Non
         air,
         make_device(SCALE, DeviceKind.SCALE),
         scale_users={DEVICE: ScaleUser(1, 4711)},
-        may_set_clocks=True,
+        permissions=Permissions(set_clock=True),
         clock=FrozenClock(is_trusted=False),
     )
     async with running(source, intake):

@@ -25,8 +25,8 @@ COMMANDS = list(_parsers(build_parser()))
 def test_the_commands_are_known() -> None:
     """Nobody adds or removes a command without noticing."""
     assert {
-        "run", "demo", "check", "readings", "import", "summary", "outbox", "audit", "consent", "decode", "fhir",
-        "simulate", "scan", "radio",
+        "run", "demo", "check", "readings", "import", "summary", "facts", "outbox", "audit", "consent", "decode",
+        "fhir", "simulate", "scan", "radio",
     } == {path[0] for path in COMMANDS if path}  # fmt: skip
 
 

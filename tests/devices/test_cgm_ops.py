@@ -24,6 +24,7 @@ from gateway.devices.cgm_ops import (
     get_calibration,
     get_communication_interval,
     parse_cgm_ops_response,
+    set_communication_interval,
 )
 from gateway.devices.ieee11073 import SfloatSpecial
 from gateway.errors import MalformedFrame
@@ -116,12 +117,24 @@ def test_calibration_number_has_sixteen_bits(number: int) -> None:
 
 
 def test_nothing_acts_on_a_therapy() -> None:
-    """No op code that sets, calibrates, resets, starts or stops exists here, nor a function that could send one."""
+    """No op code that calibrates, resets, starts, stops or sets an alert exists here, nor a function that sends one.
+
+    How often the sensor notifies can be set, which changes neither what it measures nor when it warns.
+    """
     acting = {0x01, 0x04, 0x07, 0x0A, 0x0D, 0x10, 0x13, 0x16, 0x19, 0x1A, 0x1B}
     assert acting.isdisjoint(CgmReadOp)
     functions = {name for name in cgm_ops.__all__ if name.islower() and callable(getattr(cgm_ops, name))}
-    expected = {"get_alert_level", "get_calibration", "get_communication_interval", "parse_cgm_ops_response"}
-    assert expected == functions
+    getters = {"get_alert_level", "get_calibration", "get_communication_interval"}
+    assert getters | {"parse_cgm_ops_response", "set_communication_interval"} == functions
+
+
+def test_interval_is_set_within_an_hour() -> None:
+    """1 to 60 minutes, with the CRC where the sensor has one; neither off nor as fast as it can."""
+    assert b"\x01\x05" == set_communication_interval(5, has_crc=False)
+    assert b"\x01\x3c" + reference_crc(b"\x01\x3c") == set_communication_interval(60, has_crc=True)
+    for interval_min in (0, 61, 255):
+        with pytest.raises(ValueError):
+            set_communication_interval(interval_min, has_crc=False)
 
 
 @pytest.mark.parametrize("op_code", sorted(set(range(256)) - {0x03, 0x06, 0x09, 0x0C, 0x0F, 0x12, 0x15, 0x18, 0x1C}))

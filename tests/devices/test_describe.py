@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 import simplejson
@@ -20,12 +22,23 @@ from gateway.devices.describe import (
     short_uuid,
 )
 from gateway.errors import MalformedFrame
+from gateway.sandbox.frames_device import (
+    encode_battery_status,
+    encode_bond_feature,
+    encode_certifications,
+    encode_local_time_information,
+    encode_pnp_id,
+    encode_reference_time,
+    encode_registered_user,
+)
 
 SUPPORTED = [
-    *("2a08", "2a0f", "2a18", "2a19", "2a23", "2a24", "2a25", "2a26", "2a27", "2a28", "2a29", "2a2b", "2a34", "2a50"),
-    *("2a51", "2a52", "2a99", "2a9a", "2a9b", "2a9c", "2a9d", "2a9e", "2a9f"),
-    *("2aa7", "2aa8", "2aa9", "2aaa", "2aab", "2aac"),
+    *("2a08", "2a0f", "2a14", "2a18", "2a19", "2a23", "2a24", "2a25", "2a26", "2a27", "2a28", "2a29", "2a2a", "2a2b"),
+    *("2a34", "2a50", "2a51", "2a52", "2a80", "2a85", "2a8a", "2a8c", "2a8e", "2a90", "2a98", "2a99", "2a9a", "2a9b"),
+    *("2a9c", "2a9d", "2a9e", "2a9f", "2aa4", "2aa5", "2aa7", "2aa8", "2aa9", "2aaa", "2aab", "2aac"),
+    *("2b37", "2bed"),
 ]
+PARIS = ZoneInfo("Europe/Paris")
 STAMP = "2025-02-03T04:05:06"
 
 
@@ -287,6 +300,47 @@ def test_clock_information_battery() -> None:
     assert_contains({"system_id": "123456FFFE9ABCDE"}, described("2a23", "debc9afeff563412"))
     assert_contains({"manufacturer": "Roche"}, described("2a29", b"Roche\0\xff".hex()))
     assert_contains({"vendor_source": "bluetooth_sig", "vendor_id": 0x170}, described("2a50", "01700101001302"))
+
+
+def test_facts_users_and_bonds() -> None:
+    """What a device says about itself, its users and its bonds, from the virtual devices' own octets."""
+    for uuid, frame, expected in (
+        ("2a14", encode_reference_time(1, 8, 2, 3), {"source": "network_time_protocol", "accuracy_s": 1}),
+        ("2a14", encode_reference_time(9, 255, 255, 255), {"source": None, "hours_since_update": None}),
+        ("2a0f", encode_local_time_information(datetime(2025, 6, 2, 12, tzinfo=PARIS)), {"utc_offset_min": 120}),
+        ("2a50", encode_pnp_id(1, 0x0611, 7, 0x0213), {"vendor_source": "bluetooth_sig", "vendor_id": 0x0611}),
+        (
+            "2a2a",
+            encode_certifications([(2, 1, b"\x01\x02"), (9, 0, b"")]),
+            {
+                "certifications": [
+                    {"body": "continua", "structure": 1, "data": "0102"},
+                    {"body": "unknown_9", "structure": 0, "data": ""},
+                ]
+            },
+        ),
+        ("2a80", b"\x37", {"age_a": 55}),
+        ("2a85", bytes.fromhex("b2070203"), {"date_of_birth": "1970-02-03", "year": 1970}),
+        ("2a8a", b"Camille", {"first_name": "Camille"}),
+        ("2a8c", b"\x01", {"gender": "female"}),
+        ("2a8e", b"\xa8\x00", {"height_cm": 168}),
+        ("2a90", b"Martin\0x", {"last_name": "Martin"}),
+        ("2a98", b"\xaa\x37", {"mass_kg": Decimal("71.25")}),
+        ("2aa4", b"\x03", {"request": "delete_own_bond_le", "has_authorization_code": False}),
+        ("2aa5", encode_bond_feature(0x10), {"features": ["delete_own_bond_le"]}),
+        ("2b37", encode_registered_user(7, "Camille")[0], {"user_index": 7, "user_name": "Camille"}),
+        ("2b37", encode_registered_user(7, "x" * 30)[1], {"is_first": False, "is_last": True, "counter": 1}),
+        ("2bed", encode_battery_status(40, level=2), {"battery_percent": 40, "charge_level": "low", "is_wired": False}),
+        ("2bed", bytes.fromhex("04c37005"), {"charge_level": "good", "needs_service": True, "is_faulty": True}),
+    ):
+        assert_contains(expected, describe_characteristic(uuid, frame))
+
+
+@pytest.mark.parametrize("payload", ["0001", "00010000", "0001000401000005", "00010005010000010000"])
+def test_certifications_whose_lengths_do_not_fit(payload: str) -> None:
+    """The list says how long it is; anything else is malformed."""
+    with pytest.raises(MalformedFrame):
+        described("2a2a", payload)
 
 
 def test_service_data() -> None:

@@ -1,4 +1,4 @@
-"""User Data Service: consent, and nothing that changes a user."""
+"""User Data Service: consent, registering, listing, and nothing that deletes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from gateway.devices import user_data
 from gateway.devices.user_data import (
     UserControlPointResponse,
     consent,
+    list_all_users,
+    next_database_change,
     parse_database_change_increment,
     parse_user_control_point_response,
     parse_user_index,
+    register_new_user,
 )
 from gateway.errors import MalformedFrame
 
@@ -38,10 +41,25 @@ def test_consent_error_keeps_the_code_secret() -> None:
     assert "54321" not in str(caught.value)
 
 
-def test_no_builder_changes_users() -> None:
-    """Consent is the only request that the module can build."""
+def test_no_builder_deletes_users() -> None:
+    """Neither a user nor its data can be deleted: there is no such request."""
     builders = [name for name in user_data.__all__ if name[0].islower() and not name.startswith("parse_")]
-    assert builders == ["consent"]
+    assert ["consent", "list_all_users", "next_database_change", "register_new_user"] == builders
+
+
+def test_requests_of_a_person() -> None:
+    """A new user with its code; the list; one more change, which begins again at 0."""
+    assert bytes.fromhex("01d204") == register_new_user(1234)
+    assert b"\x04" == list_all_users()
+    assert [b"\x01\0\0\0", bytes(4)] == [next_database_change(0), next_database_change(0xFFFF_FFFF)]
+
+
+@pytest.mark.parametrize("code", [-1, 10_000])
+def test_code_of_a_new_user_out_of_range(code: int) -> None:
+    """Refused without repeating it."""
+    with pytest.raises(ValueError) as caught:
+        register_new_user(code)
+    assert str(code) not in str(caught.value)
 
 
 @pytest.mark.parametrize(

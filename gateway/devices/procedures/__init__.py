@@ -1,6 +1,8 @@
 """Conversations with Bluetooth devices as state machines without I/O."""
 
+from gateway.devices.procedures.bond_removal import BondRemoval
 from gateway.devices.procedures.cgm_session import CgmSession
+from gateway.devices.procedures.clock_setting import ClockChange, ClockSetting
 from gateway.devices.procedures.device_facts import DeviceFacts, Facts
 from gateway.devices.procedures.glucose_fetch import GlucoseFetch
 from gateway.devices.procedures.requests import (
@@ -26,11 +28,15 @@ from gateway.devices.procedures.requests import (
     merged,
 )
 from gateway.devices.procedures.scale_session import ScaleSession, ScaleUser
+from gateway.devices.procedures.user_registration import UserList, UserProfile, UserRegistration
 
 __all__ = [
     "ATT_NOT_FOUND",
+    "BondRemoval",
     "CgmSample",
     "CgmSession",
+    "ClockChange",
+    "ClockSetting",
     "Close",
     "CompositionSample",
     "DeviceFacts",
@@ -51,6 +57,9 @@ __all__ = [
     "ScaleUser",
     "Spoiled",
     "Subscribe",
+    "UserList",
+    "UserProfile",
+    "UserRegistration",
     "WeightSample",
     "Write",
     "merged",

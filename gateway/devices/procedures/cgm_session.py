@@ -8,7 +8,12 @@ complete: before that, an outage could be stepped over. A live record that leave
 an outage too: what lies between is asked for before the checkpoint passes it. The therapy (start, stop, calibration,
 alerts) is never touched.
 
-Source: Bluetooth Continuous Glucose Monitoring Profile 1.0.1.
+A session that was stopped, or whose time has run out and that brings nothing more, ends the contact once all of it has
+been read. The next contact follows whatever session the sensor is in then.
+
+Source: Bluetooth Continuous Glucose Monitoring Profile 1.0.2; Service 1.0.2, E2E-CRC. The service protects its frames
+by a CRC alone: it has no counter (the E2E-Counter is of the Insulin Delivery Service). What a counter would show, a
+record lost or repeated, shows in the time offsets, which name each record.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -32,7 +38,10 @@ from gateway.devices.cgm import (
     parse_session_start_time,
     write_session_start_time,
 )
+from gateway.devices.procedures.cgm_checkpoint import CGM_CHECKPOINT, LAST_OFFSET, CgmCheckpoint
+from gateway.devices.procedures.cgm_inquiry import CgmInquiry
 from gateway.devices.procedures.requests import (
+    ATT_NOT_FOUND,
     CgmSample,
     Close,
     Frame,
@@ -49,18 +58,19 @@ from gateway.devices.procedures.requests import (
 from gateway.devices.racp import RacpCount, RacpOpCode, RacpResponseCode
 from gateway.errors import MalformedFrame
 
-__all__ = ["CGM_CHECKPOINT", "CgmSession"]
+__all__ = ["CGM_CHECKPOINT", "CGM_ENDED_FACT", "CgmSession"]
 
-CGM_CHECKPOINT: Final = "cgm.session"
+CGM_ENDED_FACT: Final = "cgm.ended"
 _MEASUREMENT: Final = "2aa7"
 _FEATURE: Final = "2aa8"
 _STATUS: Final = "2aa9"
 _START: Final = "2aaa"
 _RUN_TIME: Final = "2aab"
 _RACP: Final = "2a52"
+_OPS: Final = "2aac"
+_STOPPED: Final = "session_stopped"
 _TIME_WANTED: Final = "time_synchronisation_required"
 _IN_PROGRESS: Final = frozenset({0xFE, 0x80})
-_LAST_OFFSET: Final = 0xFFFF
 _SAME_SESSION: Final = timedelta(minutes=1)
 """Two session starts closer than this are one: a sensor that computes its start may round differently."""
 _DRIFT: Final = timedelta(minutes=30)
@@ -90,6 +100,7 @@ class CgmSession:
         local_now: aware, the owner's wall clock and zone now; written to a sensor that does not know the time.
         state: the last durable checkpoint `cgm.session`, or None.
         clock_is_trusted: whether `local_now` can be right; a sensor is never told a time that is not.
+        interval_min: at what interval its owner wants it to notify, 1..60 minutes; None: leave it alone.
 
     Attributes:
         run_time_h: expected life of the sensor from the session start, hours; None until read.
@@ -101,10 +112,15 @@ class CgmSession:
         state: Mapping[str, str | int | bool | None] | None = None,
         *,
         clock_is_trusted: bool = True,
+        interval_min: int | None = None,
     ) -> None:
         self._local_now = local_now
         self._clock_is_trusted = clock_is_trusted
-        self._session_start, self._offset = _parsed(state or {})
+        self._interval_min = interval_min
+        self._inquiry: CgmInquiry | None = None
+        self._is_stopped = False
+        read = CgmCheckpoint.of(state)
+        self._session_start, self._offset, self._asked_on = read.session_start, read.offset, read.asked_on
         self._step = _Step.FEATURE
         self._feature: CgmFeature | None = None
         self._wants_time = False
@@ -124,7 +140,8 @@ class CgmSession:
     @property
     def patience(self) -> Patience:
         """A sensor speaks every few minutes, and may be out of its own range for hours."""
-        return Patience.LONG if self._step is _Step.LIVE else Patience.ANSWER
+        is_asking = self._inquiry is not None and self._inquiry.is_open
+        return Patience.LONG if self._step is _Step.LIVE and not is_asking else Patience.ANSWER
 
     def start(self) -> list[Request]:
         """The feature first: it decides how every other frame is read."""
@@ -141,6 +158,7 @@ class CgmSession:
                 case ("2aa9", _Step.STATUS):
                     status = parse_cgm_status(data, has_crc=self._has_crc)
                     self._wants_time, self._status_offset = _TIME_WANTED in status.status, status.time_offset_min
+                    self._is_stopped = _STOPPED in status.status
                     self._step = _Step.START
                     return [Read(_START)]
                 case ("2aaa", _Step.START | _Step.START_WRITTEN):
@@ -153,9 +171,9 @@ class CgmSession:
                 case _:
                     return []
         except MalformedFrame as error:
-            if char == _RUN_TIME:
-                return self._catch_up()
             keep = Keep(spoiled=(Spoiled(Frame(char, data), str(error)),))
+            if char == _RUN_TIME:
+                return [keep, *self._catch_up()]
             return [keep, *self._close(Outcome.REFUSED, f"unreadable {char}")]
 
     def on_notify(self, char: str, data: bytes) -> list[Request]:
@@ -164,6 +182,8 @@ class CgmSession:
             return []
         if char == _RACP:
             return self._on_answer(data)
+        if char == _OPS and self._inquiry is not None:
+            return self._learned(self._inquiry.on_answer(data))
         return self._take(data) if char == _MEASUREMENT else []
 
     def on_kept(self) -> list[Request]:
@@ -186,6 +206,8 @@ class CgmSession:
                 if att_code in _IN_PROGRESS:
                     return self._close(Outcome.RETRY_LATER, f"attribute error {att_code:#04x} on {char}")
                 return self._go_live()
+            case ("2aac", _) if self._inquiry is not None:
+                return self._learned(self._inquiry.give_up(is_missing=att_code == ATT_NOT_FOUND))
             case (_, _Step.DONE | _Step.LIVE):
                 return []
             case _:
@@ -194,6 +216,8 @@ class CgmSession:
     def on_silence(self) -> list[Request]:
         """Only an answer can be overdue: abort the report, and leave if even that stays unanswered."""
         match self._step:
+            case _Step.LIVE if self._inquiry is not None and self._inquiry.is_open:
+                return self._learned(self._inquiry.give_up())
             case _Step.LIVE | _Step.DONE:
                 return []
             case _Step.CATCHING_UP:
@@ -203,9 +227,14 @@ class CgmSession:
                 return self._close(Outcome.SILENT, "no answer")
 
     def on_link_lost(self) -> list[Request]:
-        """Everything that came is kept already, but for what waits for its session start."""
+        """Everything that came is kept already, but for what waits for its session start, and today's answers.
+
+        A sensor that hangs up over a question is not asked again today.
+        """
+        inquiry = self._inquiry
+        learned = self._learned(inquiry.give_up()) if inquiry is not None and inquiry.is_open else []
         self._step = _Step.DONE
-        return self._release()
+        return [*learned, *self._release()]
 
     # --- the session --------------------------------------------------------------------------------------------
 
@@ -215,7 +244,9 @@ class CgmSession:
 
     def _on_start(self, data: bytes) -> list[Request]:
         said = parse_session_start_time(data, has_crc=self._has_crc)
-        may_write = self._step is not _Step.START_WRITTEN and self._clock_is_trusted
+        if self._is_stopped and not said.is_set:
+            return self._close(Outcome.SESSION_ENDED, "no session is running")
+        may_write = self._step is not _Step.START_WRITTEN and self._clock_is_trusted and not self._is_stopped
         if (self._wants_time or not said.is_set) and may_write:
             self._step = _Step.START_WRITTEN
             now = write_session_start_time(self._local_now, has_crc=self._has_crc)
@@ -239,7 +270,7 @@ class CgmSession:
         if start is None:
             return False
         if not self._is_same_session(start):
-            self._session_start, self._offset, self._heard = start, None, None
+            self._session_start, self._offset, self._heard, self._asked_on = start, None, None, None
         self._status_offset = None
         return True
 
@@ -261,13 +292,13 @@ class CgmSession:
         return elapsed_min is not None and shift < min(_DRIFT, timedelta(minutes=elapsed_min))
 
     def _catch_up(self) -> list[Request]:
-        self._asked_all = self._offset == _LAST_OFFSET
+        self._asked_all = self._offset == LAST_OFFSET
         return [Subscribe(_MEASUREMENT), Subscribe(_RACP), self._ask()]
 
     def _ask(self) -> Request:
         """For everything after the checkpoint."""
         self._step = _Step.CATCHING_UP
-        first = 0 if self._offset is None else min(self._offset + 1, _LAST_OFFSET)
+        first = 0 if self._offset is None else min(self._offset + 1, LAST_OFFSET)
         selection = racp.all_records() if self._asked_all else racp.time_offset_at_least(first)
         return Write(_RACP, racp.report(selection))
 
@@ -282,8 +313,7 @@ class CgmSession:
         if self._step is not _Step.CATCHING_UP or isinstance(answer, RacpCount) or not is_ours:
             return []
         if answer.is_success:
-            self._step = _Step.LIVE
-            return [self._kept()] if self._advance() else []
+            return self._begin_live()
         if answer.code in {RacpResponseCode.PROCEDURE_NOT_COMPLETED, RacpResponseCode.SERVER_BUSY}:
             return self._close(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
         if answer.code == RacpResponseCode.OP_CODE_NOT_SUPPORTED or self._asked_all:
@@ -294,8 +324,45 @@ class CgmSession:
     def _go_live(self) -> list[Request]:
         """A sensor without a readable memory: what is heard is all there is."""
         self._has_records_access = False
+        return self._begin_live()
+
+    def _begin_live(self) -> list[Request]:
+        """All that was missed is there: is more to come?"""
         self._step = _Step.LIVE
-        return [self._kept()] if self._advance() else []
+        kept: list[Request] = [self._kept()] if self._advance() else []
+        if (why := self._why_over()) is not None:
+            return [*kept, *self._end(why)]
+        today = self._local_now.date().isoformat()
+        if self._asked_on == today or self._inquiry is not None:
+            return kept
+        self._inquiry = CgmInquiry(has_crc=self._has_crc, asked_on=today, interval_min=self._interval_min)
+        return [*kept, *self._inquiry.start()]
+
+    def _learned(self, requests: list[Request]) -> list[Request]:
+        """The answers of today, with the checkpoint that says that they were asked for."""
+        if not any(isinstance(request, Keep) for request in requests):
+            return requests
+        self._asked_on = self._local_now.date().isoformat()
+        return [replace(request, mark=self._mark) if isinstance(request, Keep) else request for request in requests]
+
+    def _why_over(self) -> str | None:
+        """A stopped session, or one whose time has run out without a record from after it; None: it goes on."""
+        if self._is_stopped:
+            return "the session was stopped"
+        start, run_time_h = self._session_start, self.run_time_h
+        if start is None or not run_time_h or not self._clock_is_trusted:
+            return None
+        life = timedelta(hours=run_time_h)
+        is_alive = self._offset is not None and timedelta(minutes=self._offset) > life
+        if is_alive or self._local_now - start < life:
+            return None
+        ended = (start + life).astimezone(self._local_now.tzinfo)
+        return f"the sensor's time ended at {ended.isoformat(timespec='minutes')}"
+
+    def _end(self, why: str) -> list[Request]:
+        start = self._session_start
+        state = {"session_start": None if start is None else start.isoformat(), "why": why, "offset": self._offset}
+        return [Keep(facts=(Mark(CGM_ENDED_FACT, state),)), *self._close(Outcome.SESSION_ENDED, why)]
 
     def _close(self, outcome: Outcome, detail: str) -> list[Request]:
         self._step = _Step.DONE
@@ -322,10 +389,14 @@ class CgmSession:
         is_gap = self._step is _Step.LIVE and self._has_records_access and self._leaves_a_gap(offsets)
         self._learn_step(offsets)
         self._heard = newest if self._heard is None else max(self._heard, newest)
+        if self._step is _Step.LIVE:
+            self._is_stopped = _STOPPED in max(records, key=lambda record: record.time_offset_min).status
         if is_gap:
             return [self._kept(records, frame, with_mark=False), self._ask()]
         is_further = self._step is _Step.LIVE and self._advance()
-        return [self._kept(records, frame, with_mark=is_further)]
+        kept: list[Request] = [self._kept(records, frame, with_mark=is_further)]
+        is_over = self._is_stopped and self._step is _Step.LIVE
+        return [*kept, *self._end("the session was stopped")] if is_over else kept
 
     def _leaves_a_gap(self, offsets: Sequence[int]) -> bool:
         """Whether a live notification (minutes, ascending) lies further behind the checkpoint than usual."""
@@ -361,9 +432,7 @@ class CgmSession:
         samples: tuple[CgmSample, ...] = ()
         if start is not None and frame is not None:
             samples = tuple(CgmSample(record, start, self._feature, (frame,)) for record in records)
-        mark = None
-        if with_mark and spoiled is None and start is not None:
-            mark = Mark(CGM_CHECKPOINT, {"session_start": start.isoformat(), "offset": self._offset})
+        mark = self._mark if with_mark and spoiled is None else None
         return Keep(
             records=samples,
             spoiled=() if spoiled is None else (spoiled,),
@@ -371,15 +440,6 @@ class CgmSession:
             is_told_once=not self._has_records_access,
         )
 
-
-def _parsed(state: Mapping[str, str | int | bool | None]) -> tuple[datetime | None, int | None]:
-    """Session start (aware, UTC) and last offset of a checkpoint; what no checkpoint says counts as None."""
-    text, offset = state.get("session_start"), state.get("offset")
-    try:
-        start = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None, None
-    if start is None or start.tzinfo is None:
-        return None, None
-    is_offset = isinstance(offset, int) and 0 <= offset <= _LAST_OFFSET
-    return start.astimezone(UTC), offset if is_offset and isinstance(offset, int) else None
+    @property
+    def _mark(self) -> Mark | None:
+        return CgmCheckpoint(self._session_start, self._offset, self._asked_on).mark

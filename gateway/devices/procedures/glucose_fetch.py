@@ -4,8 +4,12 @@
     after a first dump that broke off -> look at the oldest record: did what came begin there?
     count what lies past the watermark
       nothing -> look at the newest record: a lower number -> is the record of the watermark still there?
-      some    -> look at the record of the watermark: is it still the same one?
+      some    -> look at the record of the watermark: is it still the same one? if it is gone, at the oldest one left:
+                 what lies between them is lost, which is declared
     report -> wait for what is late -> keep -> (something is missing: report once more) -> close
+
+A meter that cannot count is asked for records and count in one, a newer request, before it is asked for records alone;
+one that does not know ">= number" for a range of numbers before everything.
 
 Records are durable before the watermark passes them, and before the next request is written. A record whose context is
 promised and has not come is not kept before the report has been answered in full: a dual meter says only in the context
@@ -16,24 +20,28 @@ Source: Bluetooth Glucose Profile 1.0, record access; Glucose Service 1.0.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
 from gateway.devices import racp
 from gateway.devices.glucose import (
     GlucoseContext,
     GlucoseMeasurement,
+    parse_glucose_feature,
     parse_glucose_measurement,
     parse_glucose_measurement_context,
 )
+from gateway.devices.procedures._glucose_heard import Heard, Key
+from gateway.devices.procedures._glucose_steps import BUSY, UNFILTERED, UNKNOWN_OPERATOR, WITNESSING
+from gateway.devices.procedures._glucose_steps import Step as _Step
+from gateway.devices.procedures.glucose_gap import GlucoseGap, gap_before, gap_of_new_life
 from gateway.devices.procedures.glucose_watermark import LAST_SEQUENCE, GlucoseWatermark
 from gateway.devices.procedures.requests import (
     Close,
     Frame,
-    GlucoseRecord,
     Keep,
+    Mark,
     Outcome,
     Patience,
     Read,
@@ -45,48 +53,16 @@ from gateway.devices.procedures.requests import (
 from gateway.devices.racp import RacpCount, RacpOpCode, RacpResponseCode, RacpResult
 from gateway.errors import MalformedFrame
 
-__all__ = ["GlucoseFetch"]
+__all__ = ["FEATURE_FACT", "GlucoseFetch"]
+
+FEATURE_FACT: Final = "glucose.feature"
 
 _MEASUREMENT: Final = "2a18"
 _CONTEXT: Final = "2a34"
 _FEATURE: Final = "2a51"
 _RACP: Final = "2a52"
 _IN_PROGRESS: Final = frozenset({0xFE, 0x80})
-_BUSY: Final = frozenset(
-    {
-        RacpResponseCode.PROCEDURE_NOT_COMPLETED,
-        RacpResponseCode.SERVER_BUSY,
-        RacpResponseCode.ABORT_UNSUCCESSFUL,
-    }
-)
-_UNFILTERED: Final = frozenset(
-    {
-        RacpResponseCode.INVALID_OPERATOR,
-        RacpResponseCode.OPERATOR_NOT_SUPPORTED,
-        RacpResponseCode.INVALID_OPERAND,
-        RacpResponseCode.OPERAND_NOT_SUPPORTED,
-    }
-)
-_Key = tuple[int, datetime | None]
-_LONG_AGO: Final = datetime.min  # noqa: DTZ901 -- before every base time, which has no zone
-
-
-class _Step(enum.Enum):
-    SUBSCRIBING = enum.auto()
-    LOOKING_AT_OLDEST = enum.auto()
-    COUNTING = enum.auto()
-    PROBING = enum.auto()
-    REPORTING = enum.auto()
-    SETTLING = enum.auto()
-    LOOKING_AT_NEWEST = enum.auto()
-    VERIFYING = enum.auto()
-    CLEARING = enum.auto()
-    ABORTING = enum.auto()
-    DONE = enum.auto()
-
-
-_WITNESSING: Final = frozenset({_Step.LOOKING_AT_OLDEST, _Step.PROBING, _Step.LOOKING_AT_NEWEST, _Step.VERIFYING})
-"""Steps that ask for a single record to learn something from it, not to keep it."""
+_NO_RECORDS: Final = RacpResponseCode.NO_RECORDS_FOUND
 
 
 class GlucoseFetch:
@@ -101,21 +77,22 @@ class GlucoseFetch:
         self._base = self._durable
         self._step = _Step.SUBSCRIBING
         self._asks_all = self._base.sequence is None or self._base.sequence == LAST_SEQUENCE
+        self._asks_range = False
+        self._combines = False
+        self._gap: GlucoseGap | None = None
+        self._suspected: GlucoseGap | None = None
+        self._facts: list[Mark] = []
+        self._has_news = False
         self._is_same_life = False
         self._newest: GlucoseMeasurement | None = None
         self._has_looked = False
         self._expected: int | None = None
         self._rounds = 0
         self._was_cleared = False
-        self._records: dict[_Key, tuple[GlucoseMeasurement, Frame]] = {}
-        self._contexts: dict[int, tuple[GlucoseContext, Frame]] = {}
-        self._fresh: dict[_Key, None] = {}
-        self._spoiled: list[Spoiled] = []
-        self._spoiled_measurements = 0
+        self._heard = Heard()
         self._witness: GlucoseMeasurement | None = None
         self._awaits_witness = False
         self._interrupted = self._step
-        self._orphans: set[Frame] = set()
         self._after_keep: list[Request] = []
 
     @property
@@ -133,8 +110,9 @@ class GlucoseFetch:
         return [Subscribe(_MEASUREMENT), Subscribe(_CONTEXT), Subscribe(_RACP), Read(_FEATURE)]
 
     def on_read(self, char: str, data: bytes) -> list[Request]:
-        """The feature says what the meter can detect; nothing here depends on it."""
-        del data
+        """What the meter can detect is a fact about it: a status bit that it cannot set says nothing when clear."""
+        if char == _FEATURE and self._step is _Step.SUBSCRIBING:
+            self._take_feature(data)
         return self._begin() if char == _FEATURE and self._step is _Step.SUBSCRIBING else []
 
     def on_notify(self, char: str, data: bytes) -> list[Request]:
@@ -149,8 +127,8 @@ class GlucoseFetch:
             elif char == _CONTEXT:
                 self._take_context(parse_glucose_measurement_context(data), Frame(char, data))
         except MalformedFrame as error:
-            self._spoiled.append(Spoiled(Frame(char, data), str(error)))
-            self._spoiled_measurements += char == _MEASUREMENT
+            spoiled = Spoiled(Frame(char, data), str(error))
+            self._heard.add_spoiled(spoiled, is_measurement=char == _MEASUREMENT)
         if self._awaits_witness and self._witness is not None:
             return self._on_witness()
         return self._settle() if self._step is _Step.SETTLING else []
@@ -178,7 +156,7 @@ class GlucoseFetch:
         match self._step:
             case _Step.SETTLING:
                 return self._conclude()
-            case step if step in _WITNESSING and self._awaits_witness:
+            case step if step in WITNESSING and self._awaits_witness:
                 return self._on_witness()
             case _Step.DONE:
                 return []
@@ -201,6 +179,8 @@ class GlucoseFetch:
         sequence = self._base.sequence
         if self._asks_all or sequence is None or sequence == LAST_SEQUENCE:
             return racp.all_records()
+        if self._asks_range:
+            return racp.sequence_within(sequence + 1, LAST_SEQUENCE)
         return racp.sequence_at_least(sequence + 1)
 
     def _begin(self) -> list[Request]:
@@ -224,8 +204,9 @@ class GlucoseFetch:
     def _report(self) -> list[Request]:
         self._step = _Step.REPORTING
         self._rounds += 1
-        self._spoiled_measurements = 0
-        return [Write(_RACP, racp.report(self._selection))]
+        self._heard.spoiled_measurements = 0
+        ask = racp.combined_report if self._combines else racp.report
+        return [Write(_RACP, ask(self._selection))]
 
     def _look_at_newest(self) -> list[Request]:
         if self._base.sequence is None or self._is_same_life or self._has_looked:
@@ -246,32 +227,33 @@ class GlucoseFetch:
 
     def _begin_epoch(self) -> list[Request]:
         """The counter has started again: everything that the meter holds belongs to its new life."""
+        self._declare(gap_of_new_life(self._base))
         self._base = self._base.next_epoch
         self._asks_all, self._is_same_life = True, True
-        self._records.clear()
-        self._contexts.clear()
-        self._fresh.clear()
+        self._heard.clear()
         self._expected, self._rounds = None, 0
         return self._count()
 
     # --- hearing ------------------------------------------------------------------------------------------------
 
-    def _take_measurement(self, measurement: GlucoseMeasurement, frame: Frame) -> None:
-        if self._step in _WITNESSING:
-            self._witness = measurement
+    def _take_feature(self, data: bytes) -> None:
+        try:
+            feature = parse_glucose_feature(data)
+        except MalformedFrame as error:
+            self._heard.add_spoiled(Spoiled(Frame(_FEATURE, data), str(error)))
             return
-        key = (measurement.sequence, measurement.base_time)
-        if key not in self._records or self._records[key][1] != frame:
-            self._records[key] = (measurement, frame)
-            self._fresh[key] = None
+        said = {"features": " ".join(feature.features), "detectable_status": " ".join(feature.detectable_status)}
+        self._facts.append(Mark(FEATURE_FACT, said))
+
+    def _take_measurement(self, measurement: GlucoseMeasurement, frame: Frame) -> None:
+        if self._step in WITNESSING:
+            self._witness = measurement
+        else:
+            self._heard.add_measurement(measurement, frame)
 
     def _take_context(self, context: GlucoseContext, frame: Frame) -> None:
-        if self._step in _WITNESSING:
-            return
-        known = self._contexts.get(context.sequence)
-        self._contexts[context.sequence] = (context, frame)
-        if known is None or known[1] != frame:
-            self._fresh.update((key, None) for key in self._records if key[0] == context.sequence)
+        if self._step not in WITNESSING:
+            self._heard.add_context(context, frame)
 
     def _on_answer(self, answer: RacpCount | RacpResult) -> list[Request]:
         if self._step is _Step.ABORTING:
@@ -280,10 +262,16 @@ class GlucoseFetch:
             return self._resume()
         if self._step is _Step.COUNTING:
             return self._on_count(answer)
-        if not isinstance(answer, RacpResult) or answer.request != RacpOpCode.REPORT_RECORDS:
+        if self._step is _Step.CHECKING_GAP:
+            return self._on_gap_counted(answer)
+        if isinstance(answer, RacpCount):
+            is_report = self._step is _Step.REPORTING and self._combines and answer.is_combined
+            return self._on_combined(answer.count) if is_report else []
+        is_combined = self._step is _Step.REPORTING and self._combines
+        if answer.request != (RacpOpCode.COMBINED_REPORT if is_combined else RacpOpCode.REPORT_RECORDS):
             return []
-        is_witnessing = self._step in _WITNESSING
-        if (is_witnessing or self._step is _Step.REPORTING) and answer.code in _BUSY:
+        is_witnessing = self._step in WITNESSING
+        if (is_witnessing or self._step is _Step.REPORTING) and answer.code in BUSY:
             return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
         if is_witnessing:
             self._awaits_witness = self._witness is None and answer.code == RacpResponseCode.SUCCESS
@@ -296,11 +284,44 @@ class GlucoseFetch:
             return self._probe() if answer.count else self._look_at_newest()
         if answer.request != RacpOpCode.REPORT_COUNT:
             return []
-        if answer.code in _BUSY:
+        if answer.code in BUSY:
             return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
         if answer.code == RacpResponseCode.NO_RECORDS_FOUND:
             return self._look_at_newest()
+        self._combines = answer.code == RacpResponseCode.OP_CODE_NOT_SUPPORTED
         return self._probe()
+
+    def _on_combined(self, count: int) -> list[Request]:
+        """The records have been sent, and this is how many there should be."""
+        self._expected = count
+        code = RacpResponseCode.SUCCESS if count else _NO_RECORDS
+        return self._on_reported(RacpResult(RacpOpCode.COMBINED_REPORT, code))
+
+    def _on_oldest_left(self) -> list[Request]:
+        """The record of the watermark is gone: what follows it is lost up to the oldest that is left."""
+        oldest = self._witness
+        gap = None if oldest is None else gap_before([oldest], self._base)
+        if oldest is None or gap is None or gap.last is None or gap.last < gap.first:
+            return self._report()
+        if self._base.is_after(oldest):
+            return self._begin_epoch()
+        self._suspected, self._step = gap, _Step.CHECKING_GAP
+        return [Write(_RACP, racp.count(racp.sequence_within(gap.first, gap.last)))]
+
+    def _on_gap_counted(self, answer: RacpCount | RacpResult) -> list[Request]:
+        """Only where the meter itself says that it holds none of them are records given up."""
+        gap = self._suspected
+        if isinstance(answer, RacpResult) and answer.request != RacpOpCode.REPORT_COUNT:
+            return []
+        holds_none = answer.count == 0 if isinstance(answer, RacpCount) else answer.code == _NO_RECORDS
+        if gap is None or gap.last is None or not holds_none:
+            return self._report()
+        self._declare(gap)
+        self._base = self._base.skipping_to(gap.last)
+        self._asks_all = self._base.sequence == LAST_SEQUENCE
+        report = self._report()
+        self._after_keep = report
+        return self._keep(self._base, ())
 
     def _on_witness(self, *, is_refused: bool = False) -> list[Request]:
         """The single record that was asked for has come, or will not come; the meter may not know such a request."""
@@ -320,9 +341,12 @@ class GlucoseFetch:
                 return self._verify() if is_lower or is_refused else self._finish(Outcome.COMPLETE)
             case _Step.VERIFYING:
                 return self._on_verified(is_own=is_own, is_refused=is_refused)
+            case _Step.BOUNDING:
+                return self._on_oldest_left()
             case _:
                 self._is_same_life = is_own
-                return self._report()
+                is_gone = witness is None and not is_refused
+                return self._ask_one(_Step.BOUNDING, racp.first_record()) if is_gone else self._report()
 
     def _on_verified(self, *, is_own: bool, is_refused: bool) -> list[Request]:
         """A newest record below the watermark: a wrap only if the record of the watermark is still there."""
@@ -334,13 +358,21 @@ class GlucoseFetch:
 
     def _on_reported(self, answer: RacpResult) -> list[Request]:
         if answer.is_success:
-            if answer.code == RacpResponseCode.NO_RECORDS_FOUND and not self._records:
+            if answer.code == RacpResponseCode.NO_RECORDS_FOUND and not len(self._heard):
                 return self._look_at_newest()
             if self._is_epoch_in_doubt:
                 return self._begin_epoch()
             self._step = _Step.SETTLING
             return self._settle()
-        if answer.code in _UNFILTERED and not self._asks_all:
+        if self._combines and answer.code == RacpResponseCode.OP_CODE_NOT_SUPPORTED:
+            self._combines = False
+            self._rounds -= 1
+            return self._report()
+        if answer.code in UNKNOWN_OPERATOR and not self._asks_all and not self._asks_range:
+            self._asks_range = True
+            self._rounds -= 1
+            return self._report()
+        if answer.code in UNFILTERED and not self._asks_all:
             return self._report_all()
         return self._finish(Outcome.REFUSED, f"record access code {int(answer.code)}")
 
@@ -349,31 +381,20 @@ class GlucoseFetch:
         """Whether what came does not fit the watermark, and the record of the watermark did not vouch for it."""
         if self._base.sequence is None or self._is_same_life:
             return False
-        measurements = self._measurements
-        own = [m for m in measurements if m.sequence == self._base.sequence]
-        if own:
-            return any(self._base.contradicts(m) for m in own)
-        if self._asks_all:
-            return bool(measurements) and all(self._base.is_above(m) for m in measurements)
-        return any(self._base.is_after(m) for m in measurements if m.sequence > self._base.sequence)
+        return self._base.is_doubted_by(self._heard.measurements, is_everything=self._asks_all)
 
     # --- keeping ------------------------------------------------------------------------------------------------
-
-    @property
-    def _complete(self) -> set[_Key]:
-        """Records that lack nothing."""
-        return {key for key, (m, _) in self._records.items() if not m.has_context or m.sequence in self._contexts}
 
     @property
     def _missing(self) -> int:
         if self._expected is None:
             return 0
         lowest = -1 if self._asks_all or self._base.sequence is None else self._base.sequence
-        return max(0, self._expected - sum(1 for sequence, _ in self._records if sequence > lowest))
+        return max(0, self._expected - sum(1 for sequence, _ in self._heard.keys if sequence > lowest))
 
     def _settle(self) -> list[Request]:
         """Latecomers: the meter's answer may overtake its last records, and a context its measurement."""
-        is_whole = not self._missing and len(self._complete) == len(self._records)
+        is_whole = not self._missing and len(self._heard.complete) == len(self._heard)
         return self._conclude() if is_whole else []
 
     def _conclude(self) -> list[Request]:
@@ -386,50 +407,40 @@ class GlucoseFetch:
             return partial
         return self._finish(Outcome.COMPLETE)
 
-    @property
-    def _measurements(self) -> list[GlucoseMeasurement]:
-        return [measurement for measurement, _ in self._records.values()]
-
-    @property
-    def _current_offset_min(self) -> int | None:
-        """Time offset of the newest record that has come: what lies between the meter's two clocks now."""
-        newest = max(self._measurements, key=lambda m: (m.base_time or _LONG_AGO, m.sequence), default=None)
-        return None if newest is None else newest.time_offset_min
-
-    def _keep(self, watermark: GlucoseWatermark, keys: Collection[_Key]) -> list[Request]:
-        records = []
-        current_offset_min = self._current_offset_min
-        for key in [key for key in self._fresh if key in keys]:
-            del self._fresh[key]
-            measurement, frame = self._records[key]
-            context, *more = self._contexts.get(measurement.sequence, (None,))
-            records.append(GlucoseRecord(measurement, context, (frame, *more), current_offset_min))
+    def _keep(self, watermark: GlucoseWatermark, keys: Collection[Key]) -> list[Request]:
+        given = self._heard.give(keys)
         mark = watermark.mark if watermark != self._durable else None
-        numbers = {sequence for sequence, _ in self._records}
-        orphans = [f for n, (_, f) in self._contexts.items() if n not in numbers and f not in self._orphans]
-        if not records and not self._spoiled and not orphans and mark is None:
+        if given == Keep() and mark is None and not self._has_news:
             return []
-        keep = Keep(tuple(records), tuple(self._spoiled), tuple(orphans), epoch=self._base.epoch, mark=mark)
-        self._orphans.update(orphans)
+        facts, self._facts, self._has_news = tuple(self._facts), [], False
         self._durable = watermark
-        self._spoiled.clear()
-        return [keep]
+        return [replace(given, epoch=self._base.epoch, mark=mark, facts=facts)]
 
     def _keep_complete(self) -> list[Request]:
         """What lacks nothing; the rest is asked for again."""
-        complete = self._complete
-        return self._keep(self._base.along(self._measurements, complete), complete)
+        complete = self._heard.complete
+        return self._keep(self._base.along(self._heard.measurements, complete), complete)
 
     def _partial(self) -> list[Request]:
         return [] if self._step is _Step.DONE or self._is_epoch_in_doubt else self._keep_complete()
 
+    def _declare(self, gap: GlucoseGap | None) -> None:
+        if gap is not None:
+            self._gap, self._has_news = gap, True
+            self._facts.append(gap.mark)
+
     def _finish(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
+        is_gone = self._asks_all and not self._is_same_life and self._base.sequence not in self._heard.numbers
+        if outcome is Outcome.COMPLETE and is_gone and not self._missing:
+            self._declare(gap_before(self._heard.measurements, self._base))
+        if self._gap is not None and detail is None:
+            detail = self._gap.sentence
         if outcome is not Outcome.COMPLETE:
             kept = self._partial()
-        elif self._missing > self._spoiled_measurements:
-            kept = self._keep(self._base.along(self._measurements, self._records), self._records)
+        elif self._missing > self._heard.spoiled_measurements:
+            kept = self._keep(self._base.along(self._heard.measurements, self._heard.keys), self._heard.keys)
         else:
-            kept = self._keep(self._base.past(self._measurements), self._records)
+            kept = self._keep(self._base.past(self._heard.measurements), self._heard.keys)
         close = Close(outcome, detail)
         self._step = _Step.DONE
         if not kept:
@@ -442,7 +453,7 @@ class GlucoseFetch:
         match self._interrupted:
             case _Step.LOOKING_AT_OLDEST:
                 return self._begin()
-            case _Step.PROBING:
+            case _Step.PROBING | _Step.BOUNDING | _Step.CHECKING_GAP:
                 return self._probe()
             case _Step.REPORTING:
                 self._rounds -= 1

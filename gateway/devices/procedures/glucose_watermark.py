@@ -92,6 +92,10 @@ class GlucoseWatermark:
             return GlucoseWatermark(self.epoch)
         return GlucoseWatermark(self.epoch, run.last, run.base_time)
 
+    def skipping_to(self, sequence: int) -> GlucoseWatermark:
+        """The watermark past records that are lost: `sequence` is the number of the last of them, 0..65535."""
+        return GlucoseWatermark(self.epoch, sequence)
+
     def contradicts(self, record: GlucoseMeasurement) -> bool:
         """Whether `record`, said to be the one of our own number, is another: the counter has started again."""
         if record.sequence != self.sequence:
@@ -107,6 +111,17 @@ class GlucoseWatermark:
         """Whether `record` has an older base time than ours: odd for a record with a higher number."""
         theirs = _text(record.base_time)
         return self.base_time is not None and theirs is not None and theirs < self.base_time
+
+    def is_doubted_by(self, arrived: Sequence[GlucoseMeasurement], *, is_everything: bool) -> bool:
+        """Whether records do not fit into the life that this belongs to; `is_everything`: there are no others."""
+        if self.sequence is None:
+            return False
+        own = [record for record in arrived if record.sequence == self.sequence]
+        if own:
+            return any(self.contradicts(record) for record in own)
+        if is_everything:
+            return bool(arrived) and all(self.is_above(record) for record in arrived)
+        return any(self.is_after(record) for record in arrived if record.sequence > self.sequence)
 
     def past(self, records: Iterable[GlucoseMeasurement]) -> GlucoseWatermark:
         """The watermark when all of `records` is there and nothing else was found."""

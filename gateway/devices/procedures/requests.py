@@ -164,6 +164,7 @@ class Keep:
         loose: payloads to keep although no record goes with them yet.
         epoch: life of the device's record counter that the records belong to.
         mark: checkpoint that holds once the records are durable; None: unchanged.
+        facts: what the device said about itself, or what is known to be missing; kept beside the checkpoints.
         is_told_once: the device forgets what it has said, so that giving up loses it.
     """
 
@@ -173,6 +174,7 @@ class Keep:
     epoch: int = 0
     mark: Mark | None = None
     is_told_once: bool = False
+    facts: tuple[Mark, ...] = ()
 
 
 class Outcome(enum.StrEnum):
@@ -190,6 +192,8 @@ class Outcome(enum.StrEnum):
     CONSENT_REFUSED = "consent_refused"
     """The scale did not accept the person's code; it must not be tried again before a person has looked at it."""
     NEEDS_PAIRING = "needs_pairing"
+    SESSION_ENDED = "session_ended"
+    """A sensor has been stopped or has lived its time: nothing will come before a person puts on another."""
     NOT_KEPT = "not_kept"
     """The store could not make the records durable; the device still has them."""
 
@@ -296,6 +300,7 @@ def merged(requests: list[Request]) -> list[Request]:
                 loose=last.loose + request.loose,
                 mark=request.mark or last.mark,
                 is_told_once=last.is_told_once or request.is_told_once,
+                facts=last.facts + request.facts,
             )
         else:
             result.append(request)

@@ -9,7 +9,6 @@ Source: Bluetooth Weight Scale Profile 1.0, Body Composition Service 1.0, User D
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from gateway.devices.body_composition import (
@@ -17,30 +16,41 @@ from gateway.devices.body_composition import (
     PacketMerger,
     parse_body_composition_measurement,
 )
-from gateway.devices.current_time import build_current_time
+from gateway.devices.current_time import build_current_time, parse_current_time
+from gateway.devices.procedures.clock_setting import TOLERATED_OFFSET, ClockChange
 from gateway.devices.procedures.requests import (
     ATT_NOT_FOUND,
     Close,
     CompositionSample,
     Frame,
     Keep,
+    Mark,
     Outcome,
     Patience,
+    Read,
     Request,
     Spoiled,
     Subscribe,
     WeightSample,
     Write,
 )
-from gateway.devices.user_data import UserControlPointOp, consent, parse_user_control_point_response
+from gateway.devices.user_data import (
+    UserControlPointOp,
+    consent,
+    parse_database_change_increment,
+    parse_user_control_point_response,
+)
 from gateway.devices.weight_scale import parse_weight_measurement
 from gateway.errors import MalformedFrame
 
-__all__ = ["ScaleSession", "ScaleUser"]
+__all__ = ["USER_DATA_FACT", "ScaleSession", "ScaleUser"]
+
+USER_DATA_FACT: Final = "scale.user_data"
 
 _WEIGHT: Final = "2a9d"
 _COMPOSITION: Final = "2a9c"
 _USER_CONTROL_POINT: Final = "2a9f"
+_CHANGES: Final = "2a99"
 _CURRENT_TIME: Final = "2a2b"
 
 
@@ -62,12 +72,14 @@ class ScaleSession:
 
     Args:
         user: whose data to ask for, once; None: only what the scale tells everybody.
-        set_clock_to: naive, the owner's wall clock now, to be written to the scale; None: leave its clock alone.
+        clock: the owner's wall clock now, to be written to the scale, and how far the scale's is off, which is made
+            durable first; None: leave its clock alone.
     """
 
-    def __init__(self, user: ScaleUser | None = None, *, set_clock_to: datetime | None = None) -> None:
+    def __init__(self, user: ScaleUser | None = None, *, clock: ClockChange | None = None) -> None:
         self._user = user
-        self._set_clock_to = set_clock_to
+        self._clock = clock
+        self._set_clock_to = None if clock is None else clock.set_to
         self._merger = PacketMerger()
         self._parts: list[Frame] = []
         self._missing: set[str] = set()
@@ -87,18 +99,29 @@ class ScaleSession:
 
     def start(self) -> list[Request]:
         """Subscribe, set the clock where allowed, ask for consent: the order that scales expect."""
-        requests: list[Request] = [Subscribe(_USER_CONTROL_POINT)] if self._user is not None else []
+        # the error of its clock before anything else: once subscribed to, the scale speaks and forgets
+        requests: list[Request] = [Keep(facts=(self._clock.mark,))] if self._clock is not None else []
+        if self._user is not None:
+            requests += [Subscribe(_USER_CONTROL_POINT), Subscribe(_CHANGES)]
         requests += [Subscribe(_WEIGHT), Subscribe(_COMPOSITION)]
-        if self._set_clock_to is not None:
-            requests.append(Write(_CURRENT_TIME, build_current_time(self._set_clock_to)))
+        if self._clock is not None:
+            requests += [Write(_CURRENT_TIME, build_current_time(self._clock.set_to)), Read(_CURRENT_TIME)]
         if self._user is not None:
             self._waits_for_consent = True
             requests.append(Write(_USER_CONTROL_POINT, consent(self._user.index, self._user.consent_code)))
         return requests
 
     def on_read(self, char: str, data: bytes) -> list[Request]:
-        """Nothing is read."""
-        del char, data
+        """A clock that does not show what it was given was not set; the change counter is kept."""
+        try:
+            if char == _CURRENT_TIME and self._set_clock_to is not None:
+                shown = parse_current_time(data).local
+                if shown is None or abs(shown - self._set_clock_to) > TOLERATED_OFFSET:
+                    self._set_clock_to = None
+            elif char == _CHANGES and not self._is_done:
+                return self._count_changes(data)
+        except MalformedFrame as error:
+            return [Keep(spoiled=(Spoiled(Frame(char, data), str(error)),), is_told_once=True)]
         return []
 
     def on_notify(self, char: str, data: bytes) -> list[Request]:
@@ -114,8 +137,9 @@ class ScaleSession:
                 case "2a9c":
                     return self._take_composition(parse_body_composition_measurement(data), frame)
                 case "2a9f":
-                    self._on_consent(data)
-                    return []
+                    return self._on_consent(data)
+                case "2a99":
+                    return self._count_changes(data)
                 case _:
                     return []
         except MalformedFrame as error:
@@ -158,11 +182,20 @@ class ScaleSession:
             return [*kept, Close(unanswered, detail)]
         return [*kept, Close(Outcome.COMPLETE)]
 
-    def _on_consent(self, data: bytes) -> None:
+    def _on_consent(self, data: bytes) -> list[Request]:
         answer = parse_user_control_point_response(data)
-        if answer.request == UserControlPointOp.CONSENT:
-            self._waits_for_consent = False
-            self._consent_problem = None if answer.is_success else f"user control point code {answer.code}"
+        if answer.request != UserControlPointOp.CONSENT:
+            return []
+        self._waits_for_consent = False
+        self._consent_problem = None if answer.is_success else f"user control point code {answer.code}"
+        return [Read(_CHANGES)] if answer.is_success else []
+
+    def _count_changes(self, data: bytes) -> list[Request]:
+        """The scale says how often its data of this person has changed; we change nothing, and so never count up."""
+        if self._user is None:
+            return []
+        state = {"user_index": self._user.index, "change_increment": parse_database_change_increment(data)}
+        return [Keep(facts=(Mark(USER_DATA_FACT, state),), is_told_once=True)]
 
     def _take_composition(self, packet: BodyCompositionMeasurement, frame: Frame) -> list[Request]:
         parts = self._parts

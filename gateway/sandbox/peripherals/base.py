@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bumble.att import ATT_Handle_Value_Indication, Attribute, AttributeValue
+from bumble.att import ATT_Error, ATT_Handle_Value_Indication, Attribute, AttributeValue
 from bumble.controller import Controller
 from bumble.core import UUID, AdvertisingData, BaseBumbleError
 from bumble.device import Connection, Device, DeviceConfiguration
@@ -19,6 +19,12 @@ from bumble.pairing import PairingConfig
 
 from gateway.sandbox._central import Label, is_random_static, make_device, withdraw
 from gateway.sandbox.frames import encode_current_time, encode_system_id
+from gateway.sandbox.frames_device import (
+    encode_battery_status,
+    encode_bond_feature,
+    encode_certifications,
+    encode_pnp_id,
+)
 from gateway.sandbox.peripherals.clock import DeviceClock
 from gateway.sandbox.radio import Errands, VirtualAir
 
@@ -32,6 +38,7 @@ __all__ = [
 ATT_INVALID_LENGTH = 0x0D
 ATT_CCCD_IMPROPERLY_CONFIGURED = 0xFD
 ATT_PROCEDURE_IN_PROGRESS = 0xFE
+_FORGET_ME_LE, _CAN_FORGET_ME_LE, _BOND_OP_NOT_SUPPORTED = 0x03, 0x10, 0x80
 _ADVERTISING_INTERVAL_MS = 50
 _ADVERTISING_OCTETS = 31
 _ATT_TIMEOUT_S = 30
@@ -49,7 +56,9 @@ class VirtualPeripheral(abc.ABC):
 
     Attributes:
         address, name, serial: as given.
-        manufacturer, model, firmware, battery_percent: as read from 180A and 180F; set before `start()`.
+        manufacturer, model, firmware, hardware, software, battery_percent: as read from 180A and 180F; set before
+            `start()`.
+        bond_feature: bits of 2AA5, of which bit 4 (forget who asks, over LE) is obeyed; None: no service 181E.
         max_mtu: largest ATT MTU it agrees to, 23..517; set before `start()`.
         log: control point and clock writes as they came: (16-bit UUID as `2a52`, value).
         stays_awake: whether it advertises again after a link ends.
@@ -59,6 +68,9 @@ class VirtualPeripheral(abc.ABC):
     manufacturer = "Passerelle Virtual Devices"
     model = "VD-1"
     firmware = "1.0"
+    hardware = "A"
+    software = "1.0.0"
+    bond_feature: int | None = None
 
     def __init__(
         self,
@@ -145,7 +157,7 @@ class VirtualPeripheral(abc.ABC):
         device.advertising_data = self._advertising_data()
         device.gatt_server.max_mtu = self.max_mtu
         self._device = device
-        device.add_services([*self.services(), self._device_information(), self._battery()])
+        device.add_services([*self.services(), *self._bonds(), self._device_information(), self._battery()])
         device.on(device.EVENT_CONNECTION, self._on_connection)
         await device.power_on()
         self._air.settle(self)
@@ -310,8 +322,19 @@ class VirtualPeripheral(abc.ABC):
         )
 
     def _device_information(self) -> Service:
-        texts = ((0x2A29, self.manufacturer), (0x2A24, self.model), (0x2A25, self.serial), (0x2A26, self.firmware))
-        values = [(uuid, text.encode()) for uuid, text in texts] + [(0x2A23, encode_system_id(self.address))]
+        texts = (
+            (0x2A29, self.manufacturer),
+            (0x2A24, self.model),
+            (0x2A25, self.serial),
+            (0x2A26, self.firmware),
+            (0x2A27, self.hardware),
+            (0x2A28, self.software),
+        )
+        values = [(uuid, text.encode()) for uuid, text in texts] + [
+            (0x2A23, encode_system_id(self.address)),
+            (0x2A50, encode_pnp_id(1, 0xFFFF, 1, 0x0100)),
+            (0x2A2A, encode_certifications([(254, 1, b"\0\0")])),
+        ]
         read = Characteristic.Properties.READ
         return Service(
             UUID.from_16_bits(0x180A), [self.characteristic(uuid, read, v, is_public=True) for uuid, v in values]
@@ -324,7 +347,30 @@ class VirtualPeripheral(abc.ABC):
             read=lambda _connection: bytes((self.battery_percent,)),
             is_public=True,
         )
-        return Service(UUID.from_16_bits(0x180F), [level])
+        status = self.characteristic(
+            0x2BED,
+            Characteristic.Properties.READ,
+            read=lambda _connection: encode_battery_status(self.battery_percent),
+            is_public=True,
+        )
+        return Service(UUID.from_16_bits(0x180F), [level, status])
+
+    def _bonds(self) -> list[Service]:
+        """Bond Management 181E: obeys "forget me, over LE", where it says that it can."""
+        if (bits := self.bond_feature) is None:
+            return []
+        feature = self.characteristic(0x2AA5, Characteristic.Properties.READ, encode_bond_feature(bits))
+        control = self.characteristic(0x2AA4, Characteristic.Properties.WRITE, write=self._on_bond_request)
+        return [Service(UUID.from_16_bits(0x181E), [control, feature])]
+
+    def _on_bond_request(self, _connection: Connection, value: bytes) -> None:
+        if value != bytes((_FORGET_ME_LE,)) or not (self.bond_feature or 0) & _CAN_FORGET_ME_LE:
+            raise ATT_Error(_BOND_OP_NOT_SUPPORTED)
+        self._housekeeping.start(self._forget_and_leave(), name=f"{self.name}.forget")
+
+    async def _forget_and_leave(self) -> None:
+        await self.forget_bonds()
+        await self.drop_link()
 
     def _advertising_data(self) -> bytes:
         uuids = b"".join(uuid.to_bytes(2, "little") for uuid in self.advertised)

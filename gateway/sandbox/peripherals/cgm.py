@@ -12,14 +12,18 @@ from bumble.device import Connection
 from bumble.gatt import Characteristic, Service
 
 from gateway.sandbox.frames import (
-    append_crc,
     encode_cgm_feature,
     encode_cgm_measurement,
     encode_cgm_status,
     encode_session_run_time,
     encode_session_start,
-    encode_sfloat,
     mcrf4xx,
+)
+from gateway.sandbox.frames_device import (
+    encode_alert_level,
+    encode_calibration,
+    encode_interval,
+    encode_ops_response,
 )
 from gateway.sandbox.peripherals.base import ATT_CCCD_IMPROPERLY_CONFIGURED, ATT_INVALID_LENGTH
 from gateway.sandbox.peripherals.measuring import MeasuringPeripheral
@@ -35,8 +39,9 @@ _FEATURES = 0x018340
 """Malfunction detection, high-low detection, low battery, trend, quality."""
 _TIME_SYNCHRONISATION_REQUIRED = 0x01
 _MISSING_CRC, _INVALID_CRC = 0x80, 0x81
-_RESPONSE_CODE, _OP_NOT_SUPPORTED = 0x1C, 0x02
-_GET_INTERVAL, _INTERVAL_RESPONSE = 0x02, 0x03
+_SUCCESS, _OP_NOT_SUPPORTED, _OUT_OF_RANGE = 0x01, 0x02, 0x05
+_SET_INTERVAL, _GET_INTERVAL, _GET_CALIBRATION, _NEWEST = 0x01, 0x02, 0x05, 0xFFFF
+_LONGEST_INTERVAL_MIN = 60
 _ALERTS = {
     0x08: Decimal(250),
     0x0B: Decimal(70),
@@ -56,6 +61,9 @@ class VirtualCgm(MeasuringPeripheral):
         samples: its memory, oldest first.
         session_start: aware, UTC; None: its clock was never set (2AAA reads as zeros).
         zone: local time of 2AAA.
+        calibrations: values it was calibrated with, oldest first, mg/dL.
+        interval_min: how often it notifies, settable through 2AAC within 1..60.
+        is_stopped: its session is over (status bit 0 of 2AA9).
     """
 
     model = "VC-1"
@@ -81,7 +89,9 @@ class VirtualCgm(MeasuringPeripheral):
         self.samples = list(samples)
         self.session_start = session_start
         self.zone = zone
-        self._interval_min = interval_min
+        self.calibrations: list[Decimal] = []
+        self.interval_min = interval_min
+        self.is_stopped = False
         self._run_time_h = run_time_h
         self._crc = crc
 
@@ -129,7 +139,8 @@ class VirtualCgm(MeasuringPeripheral):
 
     def _read_status(self, _connection: Connection) -> bytes:
         calibration = _TIME_SYNCHRONISATION_REQUIRED if self.session_start is None else 0
-        return encode_cgm_status(self.now_min, calibration_temperature=calibration, crc=self._crc)
+        status = 1 if self.is_stopped else 0
+        return encode_cgm_status(self.now_min, status, calibration_temperature=calibration, crc=self._crc)
 
     def _read_start(self, _connection: Connection) -> bytes:
         local = None if self.session_start is None else self.session_start.astimezone(self.zone)
@@ -160,16 +171,27 @@ class VirtualCgm(MeasuringPeripheral):
     def _on_ops(self, _connection: Connection, value: bytes) -> None:
         if not self.is_subscribed(self._ops):
             raise ATT_Error(ATT_CCCD_IMPROPERLY_CONFIGURED)
-        body = self._checked(value)
+        answer = self._ops_answer(self._checked(value))
+        if not self.silent:
+            self.procedure(self._answer(answer), "socp")
+
+    def _ops_answer(self, body: bytes) -> bytes:
         request = body[0] if body else 0
         if request == _GET_INTERVAL:
-            answer = bytes((_INTERVAL_RESPONSE, self._interval_min))
-        elif request in _ALERTS:
-            answer = bytes((request + 1,)) + encode_sfloat(_ALERTS[request])
-        else:
-            answer = bytes((_RESPONSE_CODE, request, _OP_NOT_SUPPORTED))
-        if not self.silent:
-            self.procedure(self._answer(append_crc(answer) if self._crc else answer), "socp")
+            return encode_interval(self.interval_min, crc=self._crc)
+        if request == _SET_INTERVAL and len(body) == 2:
+            is_good = 1 <= body[1] <= _LONGEST_INTERVAL_MIN
+            self.interval_min = body[1] if is_good else self.interval_min
+            return encode_ops_response(request, _SUCCESS if is_good else _OUT_OF_RANGE, crc=self._crc)
+        if request == _GET_CALIBRATION and len(body) == 3:
+            number = int.from_bytes(body[1:], "little")
+            number = len(self.calibrations) - 1 if number == _NEWEST else number
+            if not 0 <= number < len(self.calibrations):
+                return encode_ops_response(request, _OUT_OF_RANGE, crc=self._crc)
+            return encode_calibration(number, self.calibrations[number], 60 * (number + 1), crc=self._crc)
+        if request in _ALERTS:
+            return encode_alert_level(request, _ALERTS[request], crc=self._crc)
+        return encode_ops_response(request, _OP_NOT_SUPPORTED, crc=self._crc)
 
     async def _answer(self, answer: bytes) -> None:
         await self.send(self._ops, answer)
@@ -198,6 +220,7 @@ class VirtualCgm(MeasuringPeripheral):
     async def new_session(self, session_start: datetime | None) -> None:
         """Empty the memory and begin again, as a new sensor on the same transmitter does; drops the link."""
         self.samples.clear()
+        self.is_stopped = False
         self.session_start = session_start
         await self.drop_link()
         await self.wake()

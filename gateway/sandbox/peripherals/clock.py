@@ -18,11 +18,13 @@ class DeviceClock:
 
     Attributes:
         shift: how far what was written has moved it from its source.
+        is_stubborn: it takes any time and keeps its own.
     """
 
     def __init__(self, source: Callable[[], datetime]) -> None:
         self._source = source
         self.shift = timedelta(0)
+        self.is_stubborn = False
 
     @property
     def base_time(self) -> datetime:
@@ -40,6 +42,18 @@ class DeviceClock:
             ATT_Error: not 10 octets, or not a date.
         """
         if len(value) != 10:
+            raise ATT_Error(_INVALID_LENGTH)
+        self.set_by_date_time(value[:7])
+
+    def set_by_date_time(self, value: bytes) -> None:
+        """Obey a written 2A08.
+
+        Raises:
+            ATT_Error: not 7 octets, or not a date.
+        """
+        if self.is_stubborn:
+            return
+        if len(value) != 7:
             raise ATT_Error(_INVALID_LENGTH)
         year = int.from_bytes(value[:2], "little")
         month, day, hour, minute, second = value[2:7]

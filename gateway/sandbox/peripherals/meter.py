@@ -10,7 +10,7 @@ from bumble.core import UUID
 from bumble.gatt import Characteristic, Service
 
 from gateway.model import Unit
-from gateway.sandbox.frames import encode_glucose_context, encode_glucose_measurement
+from gateway.sandbox.frames import encode_date_time, encode_glucose_context, encode_glucose_measurement
 from gateway.sandbox.peripherals.clock import DeviceClock
 from gateway.sandbox.peripherals.measuring import MeasuringPeripheral
 from gateway.sandbox.peripherals.racp import Filter, RecordAccess, parse_filter_time, parse_filter_u16
@@ -22,6 +22,7 @@ __all__ = ["MeterContext", "MeterRecord", "VirtualMeter", "displayed_time"]
 _GLUCOSE = 0x1808
 _EVERY_STATUS_BIT = 0x03FF
 _LAST_SEQUENCE = 0xFFFF
+_COMBINED_REPORT = 0x07
 
 
 def displayed_time(record: MeterRecord) -> datetime | None:
@@ -36,7 +37,11 @@ class VirtualMeter(MeasuringPeripheral):
 
     Attributes:
         records: its memory, oldest first.
-        clock: what its display shows, settable through 2A2B.
+        clock: what its display shows, settable through 2A2B, or 2A08 where `has_date_time`.
+        capacity: how many tests its memory holds; the oldest gives way. None: all.
+        has_date_time: its clock is 2A08 inside the Glucose service, and there is no Current Time service.
+        unsupported: op codes that its record access control point does not know.
+        busy: how many of its next requests it answers with "server busy".
     """
 
     model = "VM-1"
@@ -57,6 +62,10 @@ class VirtualMeter(MeasuringPeripheral):
         super().__init__(air, address, name, serial, passkey=passkey, secure=secure)
         self.records = list(records)
         self.clock = DeviceClock(clock)
+        self.capacity: int | None = None
+        self.has_date_time = False
+        self.unsupported: set[int] = {_COMBINED_REPORT}
+        self.busy = 0
 
     @property
     def advertised(self) -> Sequence[int]:
@@ -89,8 +98,18 @@ class VirtualMeter(MeasuringPeripheral):
             self._report,
             (self._measurement, self._context),
         )
+        access.unsupported = self.unsupported
+        access.busy, self.busy = self.busy, 0
         glucose = [self._measurement, self._context, feature, access.characteristic]
-        return [Service(UUID.from_16_bits(_GLUCOSE), glucose), self.current_time(self.clock)]
+        if not self.has_date_time:
+            return [Service(UUID.from_16_bits(_GLUCOSE), glucose), self.current_time(self.clock)]
+        date_time = self.characteristic(
+            0x2A08,
+            read | Characteristic.Properties.WRITE,
+            read=lambda _connection: encode_date_time(self.clock.now()),
+            write=lambda _connection, value: self.clock.set_by_date_time(value),
+        )
+        return [Service(UUID.from_16_bits(_GLUCOSE), [*glucose, date_time])]
 
     def link_ended(self) -> None:
         """Nothing to forget: a meter's state is its memory."""
@@ -105,6 +124,8 @@ class VirtualMeter(MeasuringPeripheral):
     async def add_record(self, record: MeterRecord) -> None:
         """Store a test and wake up."""
         self.records.append(record)
+        if self.capacity is not None:
+            del self.records[: -self.capacity]
         await self.wake()
 
     async def measure(

@@ -22,7 +22,7 @@ from gateway.sandbox.peripherals.measuring import MeasuringPeripheral
 __all__ = ["Filter", "RecordAccess", "ResponseCode", "parse_filter_time", "parse_filter_u16", "select"]
 
 _T = TypeVar("_T")
-_REPORT, _ABORT, _COUNT, _COUNT_RESPONSE, _RESPONSE = 0x01, 0x03, 0x04, 0x05, 0x06
+_REPORT, _ABORT, _COUNT, _COUNT_RESPONSE, _RESPONSE, _COMBINED, _COMBINED_RESPONSE = 1, 3, 4, 5, 6, 7, 8
 _NULL, _ALL, _AT_MOST, _AT_LEAST, _WITHIN, _FIRST, _LAST = range(7)
 _RACP = 0x2A52
 
@@ -39,6 +39,7 @@ class ResponseCode(enum.IntEnum):
     ABORT_UNSUCCESSFUL = 7
     PROCEDURE_NOT_COMPLETED = 8
     OPERAND_NOT_SUPPORTED = 9
+    SERVER_BUSY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,8 @@ class RecordAccess(Generic[_T]):
 
     Attributes:
         characteristic: 2A52, for the device's service.
+        unsupported: op codes that it does not know; the combined report (07) unless taken out.
+        busy: how many of the next requests it answers with "server busy".
     """
 
     def __init__(
@@ -137,6 +140,8 @@ class RecordAccess(Generic[_T]):
         self._report = report
         self._required = required
         self._running: asyncio.Task[None] | None = None
+        self.unsupported: set[int] = {_COMBINED}
+        self.busy = 0
         properties = Characteristic.Properties.WRITE | Characteristic.Properties.INDICATE
         self.characteristic = device.characteristic(_RACP, properties, write=self._written)
 
@@ -165,8 +170,12 @@ class RecordAccess(Generic[_T]):
 
     async def _run(self, command: bytes) -> None:
         request = command[0] if command else 0
-        if request not in (_REPORT, _COUNT):
+        if request not in (_REPORT, _COUNT, _COMBINED) or request in self.unsupported:
             await self._respond(request, ResponseCode.OP_CODE_NOT_SUPPORTED)
+            return
+        if self.busy:
+            self.busy -= 1
+            await self._respond(request, ResponseCode.SERVER_BUSY)
             return
         chosen = select(command, self._records(), self._filters)
         if isinstance(chosen, ResponseCode):
@@ -174,6 +183,11 @@ class RecordAccess(Generic[_T]):
         elif request == _COUNT:
             answer = bytes((_COUNT_RESPONSE, _NULL)) + len(chosen).to_bytes(2, "little")
             await self._device.send(self.characteristic, answer)
+        elif request == _COMBINED:
+            await self._report(chosen)
+            answer = bytes((_COMBINED_RESPONSE, _NULL)) + len(chosen).to_bytes(2, "little")
+            if not self._device.silent:
+                await self._device.send(self.characteristic, answer)
         elif not chosen:
             await self._respond(request, ResponseCode.NO_RECORDS_FOUND)
         else:

@@ -16,6 +16,7 @@ from bumble.device import Connection
 from bumble.gatt import Characteristic, Service
 
 from gateway.sandbox.frames import encode_body_composition, encode_weight_measurement
+from gateway.sandbox.frames_device import encode_registered_user
 from gateway.sandbox.peripherals.base import ATT_CCCD_IMPROPERLY_CONFIGURED, ATT_INVALID_LENGTH
 from gateway.sandbox.peripherals.clock import DeviceClock
 from gateway.sandbox.peripherals.measuring import MeasuringPeripheral
@@ -31,8 +32,10 @@ _EVERY_COMPOSITION_FIELD = 0x07FC
 _MASS_RESOLUTION_5_G = 7 << 11
 _ATT_USER_DATA_NOT_PERMITTED = 0x80
 _UNKNOWN_USER = 255
-_REGISTER, _CONSENT, _UCP_RESPONSE = 0x01, 0x02, 0x20
+_REGISTER, _CONSENT, _LIST, _UCP_RESPONSE = 0x01, 0x02, 0x04, 0x20
 _SUCCESS, _OP_NOT_SUPPORTED, _INVALID_PARAMETER, _NOT_AUTHORISED = 1, 2, 3, 5
+_PROFILE = {0x2A85: 4, 0x2A8C: 1, 0x2A8E: 2}
+"""Characteristics of a user that are kept, and their octets."""
 _HIGHEST_CONSENT_CODE = 9999
 _HIGHEST_USER = 254
 _WRONG_CODES_ALLOWED = 3
@@ -56,6 +59,8 @@ class VirtualScale(MeasuringPeripheral):
 
     Attributes:
         users: consent code by user index; empty: a scale without users.
+        names: name by user index, as 2B37 tells it; a user without one has none.
+        profiles: what was written about a user, by user index and characteristic (0x2A85, 0x2A8C, 0x2A8E).
         clock: its wall clock, settable through 2A2B.
         imperial: whether it sends pounds and inches.
     """
@@ -78,6 +83,8 @@ class VirtualScale(MeasuringPeripheral):
         """Make the scale, powered off; `clock` gives its own local time, naive. Name: at most 20 octets."""
         super().__init__(air, address, name, serial, passkey=passkey, secure=secure)
         self.users = dict(users or {})
+        self.names: dict[int, str] = {}
+        self.profiles: dict[tuple[int, int], bytes] = {}
         self.clock = DeviceClock(clock)
         self.imperial = imperial
         self._memory: list[_Stored] = []
@@ -130,7 +137,11 @@ class VirtualScale(MeasuringPeripheral):
                 0x2A99, read | write | notify, read=self._read_changes, write=self._write_changes
             )
             index = self.characteristic(0x2A9A, read, read=lambda _connection: bytes((self._current_user,)))
-            made.insert(2, Service(UUID.from_16_bits(_USER_DATA), [self._control, changes, index]))
+            self._listed = self.characteristic(0x2B37, indicate)
+            profile = [self._profile(uuid, octets) for uuid, octets in _PROFILE.items()]
+            made.insert(
+                2, Service(UUID.from_16_bits(_USER_DATA), [self._control, changes, index, self._listed, *profile])
+            )
         return made
 
     def link_ended(self) -> None:
@@ -140,6 +151,22 @@ class VirtualScale(MeasuringPeripheral):
         self._delivery = None
 
     # User Data
+
+    def _profile(self, uuid: int, octets: int) -> Characteristic[bytes]:
+        """One characteristic of whoever has consented on this link."""
+
+        def read(_connection: Connection) -> bytes:
+            self._require_consent()
+            return self.profiles.get((self._current_user, uuid), bytes(octets))
+
+        def write(_connection: Connection, value: bytes) -> None:
+            self._require_consent()
+            if len(value) != octets:
+                raise ATT_Error(ATT_INVALID_LENGTH)
+            self.profiles[self._current_user, uuid] = value
+
+        properties = Characteristic.Properties.READ | Characteristic.Properties.WRITE
+        return self.characteristic(uuid, properties, read=read, write=write)
 
     def _require_consent(self) -> None:
         if not self._consented:
@@ -168,6 +195,11 @@ class VirtualScale(MeasuringPeripheral):
             result, extra = self._register(value[1:])
         elif request == _CONSENT:
             result = self._consent(value[1:])
+        elif request == _LIST:
+            for user in sorted(self.users):
+                for segment in encode_registered_user(user, self.names.get(user)):
+                    await self.send(self._listed, segment)
+            result, extra = _SUCCESS, bytes((len(self.users),))
         await self.send(self._control, bytes((_UCP_RESPONSE, request, result)) + extra)
         self._deliver_soon()
 

@@ -153,6 +153,7 @@ class ScriptedMeter:
         answers_first: the answer overtakes the records.
         is_mute: hears and says nothing.
         mutate: changes a frame before it is sent.
+        combines: it knows the combined report.
     """
 
     records: list[MeterRecord]
@@ -165,6 +166,7 @@ class ScriptedMeter:
     mutate: Callable[[str, bytes], bytes] = lambda _char, frame: frame
     has_context_characteristic: bool = True
     write_errors: list[int] = field(default_factory=list)
+    combines: bool = False
 
     def read(self, char: str) -> bytes | int:
         return b"\x22\x04" if char == "2a51" else 0x0A
@@ -181,10 +183,14 @@ class ScriptedMeter:
             return []
         if data[0] == 3:
             return [(RACP, bytes((6, 0, 3, 1)))]
+        if data[0] == 7 and not self.combines:
+            return [(RACP, bytes((6, 0, 7, 2)))]
         for prefix, code in self.refusals.items():
             if data.startswith(prefix):
                 return [(RACP, bytes((6, 0, data[0], code)))]
         chosen = self._chosen(data)
+        if data[0] == 7:
+            return self._combined(chosen)
         if data[0] == 4:
             return [(RACP, b"\x05\x00" + len(chosen).to_bytes(2, "little"))]
         if not chosen:
@@ -192,6 +198,13 @@ class ScriptedMeter:
         sent = [record for record in chosen if record.sequence not in self.hides]
         self.hides = set()
         return self._report(sent)
+
+    def _combined(self, chosen: list[MeterRecord]) -> list[Said]:
+        """The records, then their number, hidden ones included."""
+        sent = [record for record in chosen if record.sequence not in self.hides]
+        self.hides = set()
+        count = b"\x08\x00" + len(chosen).to_bytes(2, "little")
+        return [said for said in self._report(sent) if said[0] != RACP] + [(RACP, count)]
 
     def _report(self, records: list[MeterRecord]) -> list[Said]:
         measured = [(MEASUREMENT, self._sent(MEASUREMENT, encode_glucose_measurement(r)), r) for r in records]
@@ -222,6 +235,8 @@ class ScriptedMeter:
         match operator:
             case 1:
                 return list(self.records)
+            case 2:
+                return [r for r in self.records if r.sequence <= low]
             case 3:
                 return [r for r in self.records if r.sequence >= low]
             case 4:

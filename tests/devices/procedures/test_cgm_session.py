@@ -26,6 +26,7 @@ from gateway.devices.procedures import (
     Write,
 )
 from gateway.sandbox.frames import (
+    append_crc,
     encode_cgm_feature,
     encode_cgm_measurement,
     encode_cgm_status,
@@ -60,6 +61,9 @@ class ScriptedSensor:
     filter_code: int | None = None
     is_mute: bool = False
     log: list[tuple[str, bytes]] = field(default_factory=list)
+    session_status: int = 0
+    run_time_h: int = 336
+    ops: dict[bytes, bytes] | None = None
 
     def frame(self, offsets: Iterable[int]) -> bytes:
         return b"".join(encode_cgm_measurement(Sample(o, Decimal(100 + o % 80)), crc=self.crc) for o in offsets)
@@ -69,19 +73,34 @@ class ScriptedSensor:
             case "2aa8":
                 return encode_cgm_feature(0x1000 if self.crc else 0)
             case "2aa9":
-                return encode_cgm_status(max(self.offsets, default=0), 0, self.status, crc=self.crc)
+                now_min = max(self.offsets, default=0)
+                return encode_cgm_status(now_min, self.session_status, self.status, crc=self.crc)
             case "2aaa":
                 local = None if self.start is None else self.start.astimezone(PARIS)
                 return encode_session_start(local, crc=self.crc)
             case "2aab":
-                return encode_session_run_time(336, crc=self.crc)
+                return encode_session_run_time(self.run_time_h, crc=self.crc)
             case _:
                 return 0x0A
 
     def subscribe(self, char: str) -> int | list[tuple[str, bytes]]:
-        return 0x0A if char == "2a52" and not self.has_records_access else []
+        is_missing = {"2a52": not self.has_records_access, "2aac": self.ops is None}
+        return 0x0A if is_missing.get(char, False) else []
+
+    def answer(self, request: bytes) -> list[tuple[str, bytes]]:
+        """What the Specific Ops Control Point says: from `ops`, or that it does not know the request."""
+        assert self.ops is not None
+        body = request[:-2] if self.crc else request
+        assert not self.crc or append_crc(body) == request
+        said = self.ops.get(body, bytes((0x1C, body[0], 2)))
+        return [("2aac", append_crc(said) if self.crc else said)] if said else []
 
     def write(self, char: str, data: bytes) -> int | list[tuple[str, bytes]]:
+        if char == "2aac":
+            if self.ops is None:
+                return 0x0A
+            self.log.append((char, data))
+            return self.answer(data)
         self.log.append((char, data))
         if char == "2aaa":
             self.start, self.status = START, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.devices.procedures import (
+    ClockChange,
     Close,
     CompositionSample,
     Keep,
+    Mark,
     Outcome,
     Patience,
+    Read,
     Request,
     ScaleSession,
     ScaleUser,
@@ -26,6 +29,7 @@ from gateway.sandbox.frames import encode_body_composition, encode_weight_measur
 from gateway.sandbox.records import WeighIn
 
 AT = datetime(2025, 2, 3, 7, 0)  # noqa: DTZ001 -- a scale's clock has no zone
+CLOCK = ClockChange(AT, timedelta(minutes=-1))
 USER = ScaleUser(2, 4711)
 CONSENT = Write("2a9f", b"\x02\x02\x67\x12")
 WEIGH_IN = WeighIn(
@@ -52,11 +56,32 @@ def outcome(requests: list[Request]) -> Outcome:
 
 
 def test_order_that_scales_expect() -> None:
-    """Subscribe, set the clock, then consent."""
-    session = ScaleSession(USER, set_clock_to=AT)
-    clock = Write("2a2b", bytes.fromhex("e9070203070000010002"))
-    expected = [Subscribe("2a9f"), Subscribe("2a9d"), Subscribe("2a9c"), clock, CONSENT]
-    assert expected == session.start()
+    """The clock's error is durable first; then subscribe, set the clock and look at it, and consent."""
+    session = ScaleSession(USER, clock=CLOCK)
+    fact = Keep(facts=(Mark("device.clock", {"set_to": "2025-02-03T07:00:00", "offset_s": -60}),))
+    subscribed = [Subscribe(char) for char in ("2a9f", "2a99", "2a9d", "2a9c")]
+    clock = [Write("2a2b", bytes.fromhex("e9070203070000010002")), Read("2a2b")]
+    assert [fact, *subscribed, *clock, CONSENT] == session.start()
+
+
+def test_change_counter_is_kept_and_never_written() -> None:
+    """After the consent, and whenever the scale says so, how often its data of this person changed is kept."""
+    session = ScaleSession(USER)
+    session.start()
+    assert [Read("2a99")] == session.on_notify("2a9f", bytes.fromhex("200201"))
+    for requests in (session.on_read("2a99", b"\x07\0\0\0"), session.on_notify("2a99", b"\x07\0\0\0")):
+        assert (Mark("scale.user_data", {"user_index": 2, "change_increment": 7}),) == only_keep(requests).facts
+    assert only_keep(session.on_notify("2a99", b"\x07")).spoiled
+
+
+def test_clock_that_does_not_show_what_it_was_given_counts_as_not_set() -> None:
+    """A scale may accept the time and keep its own."""
+    session = ScaleSession(clock=CLOCK)
+    session.start()
+    session.on_read("2a2b", bytes.fromhex("e9070203080000010000"))
+    (sample,) = only_keep(session.on_notify("2a9d", encode_weight_measurement(WEIGH_IN))).records
+    assert isinstance(sample, WeightSample)
+    assert sample.clock_set_to is None
 
 
 def test_scale_without_users_is_only_listened_to() -> None:
@@ -78,7 +103,7 @@ def test_every_indication_is_kept_at_once() -> None:
 @pytest.mark.parametrize("att_code", [None, 0x80])
 def test_samples_say_whether_the_clock_was_set(att_code: int | None) -> None:
     """What the scale stamps after it was given our time is by our time, unless it did not take it."""
-    session = ScaleSession(set_clock_to=AT)
+    session = ScaleSession(clock=CLOCK)
     session.start()
     if att_code is not None:
         session.on_refused("2a2b", att_code)
@@ -141,7 +166,7 @@ def test_quiet_ends_the_visit() -> None:
     session = ScaleSession(USER)
     session.start()
     patience = [session.patience]
-    assert [] == session.on_notify("2a9f", b"\x20\x02\x01")
+    assert [Read("2a99")] == session.on_notify("2a9f", b"\x20\x02\x01")
     patience.append(session.patience)
     assert [Patience.ANSWER, Patience.QUIET] == patience
     assert [Close(Outcome.COMPLETE)] == session.on_silence()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from gateway.adapters.sources.bluetooth.weigh_ins import WeighIns
 from gateway.devices.procedures import (
     CgmSample,
+    ClockChange,
     CompositionSample,
     Frame,
     GlucoseRecord,
@@ -29,6 +30,7 @@ from gateway.normalise.cgm import cgm_readings
 from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.glucose import glucose_readings
 from gateway.normalise.scale import body_composition_readings, weight_readings
+from gateway.normalise.times import CLOCK_TOLERANCE
 
 __all__ = ["Material"]
 
@@ -41,11 +43,13 @@ class Material:
         device_id: which device.
         zone: its owner's zone.
         clock_offset: our local time minus the device's at this contact; None: not measured.
+        clock_change: when we set the device's clock before this contact, and by how much; None: never.
     """
 
     device_id: DeviceId
     zone: tzinfo
     clock_offset: timedelta | None = None
+    clock_change: ClockChange | None = None
     _weigh_ins: WeighIns = field(default_factory=WeighIns, repr=False)
 
     def batch(self, keep: Keep, received_at: datetime, *, clock_is_trusted: bool = True) -> Batch:
@@ -90,12 +94,15 @@ class Material:
             quarantined.append(Quarantined(raw, QuarantineReason.MALFORMED, spoiled.detail))
         for frame in keep.loose:
             place(frame)
-        checkpoints = () if keep.mark is None else (Checkpoint(self.device_id, keep.mark.name, keep.mark.state),)
+        marks = (*(() if keep.mark is None else (keep.mark,)), *keep.facts)
+        checkpoints = tuple(Checkpoint(self.device_id, mark.name, mark.state) for mark in marks)
         return Batch(tuple(readings), tuple(frames), tuple(quarantined), checkpoints)
 
     def _normalised(self, record: Record, contact: Contact, frame: int | None) -> Normalised:
         match record:
             case GlucoseRecord(measurement, context, _, current_offset_min):
+                if current_offset_min in {None, measurement.time_offset_min}:  # else its own clocks tell the change
+                    contact = self._by_clock_then(measurement.user_time, contact)
                 return glucose_readings(
                     measurement, context, contact, current_offset_min=current_offset_min, frame=frame
                 )
@@ -104,10 +111,22 @@ class Material:
                 no_clock = replace(contact, clock_offset=None)
                 return cgm_readings(sample, session_start, no_clock, feature=feature, frame=frame)
             case WeightSample(weight):
+                contact = self._by_clock_then(weight.time_stamp, contact)
                 weigh_in = self._weigh_ins.settle(record, contact)
                 return weight_readings(weigh_in.filled(weight), weigh_in.contact, weigh_in=weigh_in.name, frame=frame)
             case CompositionSample(composition):
+                contact = self._by_clock_then(composition.time_stamp, contact)
                 weigh_in = self._weigh_ins.settle(record, contact)
                 return body_composition_readings(
                     weigh_in.filled(composition), weigh_in.contact, weigh_in=weigh_in.name, frame=frame
                 )
+
+    def _by_clock_then(self, device_time: datetime | None, contact: Contact) -> Contact:
+        """`contact` with the error that the clock had when it stamped `device_time`, before we set it.
+
+        Only while the clock still is as we set it: one that has been moved again since says nothing about then.
+        """
+        change, offset = self.clock_change, contact.clock_offset
+        if change is None or device_time is None or offset is None or abs(offset) > CLOCK_TOLERANCE:
+            return contact
+        return replace(contact, clock_offset=change.offset) if change.is_before(device_time) else contact

@@ -23,6 +23,7 @@ from gateway.devices.procedures import (
     ATT_NOT_FOUND,
     Close,
     Keep,
+    Mark,
     Outcome,
     Patience,
     Procedure,
@@ -58,6 +59,10 @@ def heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _nobody(_fact: Mark) -> None:
+    """Facts are kept; nobody has to be told."""
 
 
 class _LinkEnded(Exception):
@@ -125,6 +130,14 @@ class Mailbox:
 class LinkSession:
     """One connection.
 
+    Args:
+        client: connected.
+        mailbox: where its notifications go.
+        services: where characteristics are looked for first.
+        material: what records become.
+        intake, clock, settings: as everywhere.
+        on_fact: called with each fact once it is durable.
+
     Attributes:
         records_kept: how many records have been made durable.
     """
@@ -141,6 +154,7 @@ class LinkSession:
         settings: BluetoothSettings,
         turn: Turn,
         turns: Turns,
+        on_fact: Callable[[Mark], None] = _nobody,
     ) -> None:
         self._client = client
         self._mailbox = mailbox
@@ -152,6 +166,7 @@ class LinkSession:
         self._turn = turn
         self._turns = turns
         turn.on_leave, turn.on_lost = mailbox.stir, mailbox.lose
+        self._on_fact = on_fact
         self._has_paired = False
         self.records_kept = 0
 
@@ -263,6 +278,8 @@ class LinkSession:
                 pause_s = min(2 * pause_s, self._settings.retry_s)
             else:
                 self.records_kept += len(keep.records)
+                for fact in keep.facts:
+                    self._on_fact(fact)
                 return
 
     # --- the radio ----------------------------------------------------------------------------------------------

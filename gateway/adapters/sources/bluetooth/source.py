@@ -30,7 +30,7 @@ from gateway.adapters.sources.bluetooth.session import heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
 from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
-from gateway.devices.drivers import GENERIC_DRIVERS, Driver, driver_for, driver_for_kind
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
@@ -48,6 +48,7 @@ _BETTER_DB: Final = 6
 _FAINTEST_DBM: Final = -127
 _PATIENT: Final = Pace()
 _NO_USERS: Mapping[DeviceId, ScaleUser] = MappingProxyType({})
+_NO_PERMISSIONS: Mapping[DeviceId, Permissions] = MappingProxyType({})
 log = structlog.get_logger()
 
 
@@ -61,7 +62,7 @@ class BluetoothSource:
         clock: time.
         scale_users: the owner's slot on each scale that wants consent.
         drivers: what can be read; see `gateway.devices.drivers.load_drivers`.
-        may_set_clocks: whether scales are given our time; only with a trusted clock.
+        permissions: what the gateway may change on each device; nothing on those that are not named.
         scanner_backend, client_backend: as bleak's `backend=`, for one radio that is made of them.
         radios: the radios; None: that of the backends, or where there are none, the machine's adapters.
         pace: how patient the radios are.
@@ -76,7 +77,7 @@ class BluetoothSource:
         clock: Clock,
         scale_users: Mapping[DeviceId, ScaleUser] = _NO_USERS,
         drivers: Sequence[Driver] = GENERIC_DRIVERS,
-        may_set_clocks: bool = False,
+        permissions: Mapping[DeviceId, Permissions] = _NO_PERMISSIONS,
         scanner_backend: type[BaseBleakScanner] | None = None,
         client_backend: type[BaseBleakClient] | None = None,
         radios: Sequence[Radio] | None = None,
@@ -87,7 +88,7 @@ class BluetoothSource:
         self._clock = clock
         self._scale_users = dict(scale_users)
         self._drivers = tuple(drivers)
-        self._may_set_clocks = may_set_clocks
+        self._permissions = dict(permissions)
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._watches: dict[str, Watch] = {}
         self._tasks: dict[DeviceId, asyncio.Task[None]] = {}
@@ -347,7 +348,7 @@ class BluetoothSource:
             zone=self._zone_of(device_id),
             settings=self._settings,
             scale_user=self._scale_users.get(device_id),
-            may_set_clock=self._may_set_clocks,
+            may=self._permissions.get(device_id, Permissions()),
             turn=turn,
         )
         try:
@@ -371,6 +372,8 @@ class BluetoothSource:
         fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
         if watch.state.state is LinkState.ASLEEP:
             log.info("bluetooth.device_read", **fields, records=visit.records_kept)
+        elif watch.state.state is LinkState.SESSION_ENDED:
+            log.info("bluetooth.sensor_looked_at", **fields, records=visit.records_kept)
         elif watch.state.detail != before:
             log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)
 

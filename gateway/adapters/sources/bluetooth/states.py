@@ -20,6 +20,8 @@ class LinkState(enum.StrEnum):
     READING = "reading"
     NEEDS_PAIRING = "needs_pairing"
     """It does not accept us: a person must pair it, perhaps again."""
+    SESSION_ENDED = "session_ended"
+    """A sensor that was stopped or has lived its time; looked at now and then, in case a new one begins."""
     FAILED = "failed"
     """The last contact ended badly; it is tried again."""
 

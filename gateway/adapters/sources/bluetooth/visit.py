@@ -15,8 +15,20 @@ from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
 from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
-from gateway.devices.drivers import Driver, Opening
-from gateway.devices.procedures import Close, DeviceFacts, Facts, Outcome, Procedure, ScaleUser
+from gateway.devices.drivers import Driver, Opening, Permissions
+from gateway.devices.procedures import (
+    ClockChange,
+    ClockSetting,
+    Close,
+    DeviceFacts,
+    Facts,
+    Mark,
+    Outcome,
+    Procedure,
+    ScaleSession,
+    ScaleUser,
+)
+from gateway.devices.procedures.clock_setting import CLOCK_FACT, is_worth_setting, settable_clock
 from gateway.ports import Clock, DeviceSighting, Intake
 from gateway.settings import BluetoothSettings
 
@@ -45,7 +57,7 @@ class Visit:
         zone: tzinfo,
         settings: BluetoothSettings,
         scale_user: ScaleUser | None,
-        may_set_clock: bool,
+        may: Permissions,
         turn: Turn,
     ) -> None:
         self._watch = watch
@@ -56,7 +68,7 @@ class Visit:
         self._zone = zone
         self._settings = settings
         self._scale_user = None if watch.consent_was_refused else scale_user
-        self._may_set_clock = may_set_clock
+        self._may = may
         self._mailbox = Mailbox()
         self._has_said_facts = False
         self._material = Material(watch.device.device_id, zone)
@@ -80,6 +92,7 @@ class Visit:
             settings=settings,
             turn=turn,
             turns=manager.turns,
+            on_fact=self._tell,
         )
 
     @property
@@ -127,7 +140,34 @@ class Visit:
         heard_before = self._mailbox.received
         closed = await self._session.run(procedure)
         said_something = self._mailbox.received > heard_before
+        if closed.outcome is Outcome.COMPLETE and not isinstance(procedure, ScaleSession):  # it sets the clock itself
+            await self._set_clock()
         return closed if said_something else self._judged(closed, was_paired=wants_bond)
+
+    def _tell(self, fact: Mark) -> None:
+        """What a person should know about, once in the life of the process."""
+        why = fact.state.get("why")
+        if isinstance(why, str) and self._watch.told.get(fact.name) != why:
+            self._watch.told[fact.name] = why
+            log.warning("bluetooth.fact", device=self._watch.device.device_id, fact=fact.name, why=why)
+
+    async def _set_clock(self) -> None:
+        """Give the device our time, where that is allowed, and its error is known and has been made durable.
+
+        A clock that stays wrong costs nothing: its error is measured again at the next contact.
+        """
+        offset, char = self._material.clock_offset, settable_clock(self._driver.quirks.clock)
+        if not (self._may.set_clock and self._clock.is_trusted) or char is None or offset is None:
+            return
+        if not is_worth_setting(offset):
+            return
+        local_now = self._clock.now().astimezone(self._zone).replace(tzinfo=None)
+        closed = await self._session.run(ClockSetting(local_now, offset, char=char))
+        fields = {"device": self._watch.device.device_id, "off_by_s": round(offset.total_seconds())}
+        if closed.outcome is Outcome.COMPLETE:
+            log.info("bluetooth.clock_set", **fields)
+        else:
+            log.warning("bluetooth.clock_not_set", **fields, detail=closed.detail)
 
     def _judged(self, closed: Close, *, was_paired: bool, said_something: bool = False) -> Close:
         """A device that hangs up before it has told any record may want a bond, or another one than it has."""
@@ -164,6 +204,8 @@ class Visit:
             return closed
         self._watch.knows_identity = True
         self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None)) if clock_is_trusted else None
+        changed = await self._intake.checkpoint(device_id, CLOCK_FACT)
+        self._material.clock_change = None if changed is None else ClockChange.of(changed.state)
         name = self._driver.checkpoint
         checkpoint = None if name is None else await self._intake.checkpoint(device_id, name)
         return self._open(
@@ -172,7 +214,7 @@ class Visit:
                 facts=facts,
                 state=None if checkpoint is None else checkpoint.state,
                 scale_user=self._scale_user,
-                may_set_clock=self._may_set_clock,
+                may=self._may,
                 clock_is_trusted=clock_is_trusted,
             )
         )

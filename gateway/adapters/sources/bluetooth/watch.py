@@ -29,9 +29,12 @@ NO_SLOT: Final = "no_slot"
 
 
 _QUICK_RETRIES: Final = 3
+_ENDED_VISITS: Final = 12
+"""How many times longer than usual a sensor is left alone that has nothing more to say."""
 _STATES: Final = {
     Outcome.COMPLETE: LinkState.ASLEEP,
     Outcome.NEEDS_PAIRING: LinkState.NEEDS_PAIRING,
+    Outcome.SESSION_ENDED: LinkState.SESSION_ENDED,
 }
 _ROOM_S: Final = 60.0
 _MOST_DOUBLINGS: Final = 3
@@ -59,6 +62,7 @@ class Watch:
         not_before: monotonic seconds; advertisements before it are not answered.
         bonded_with: name of the radio that has keys for it, as far as is known.
         visit: the contact that goes on now.
+        told: what has been logged about it, by the name of the fact.
         knows_identity: what the device says about itself has been read since the start.
     """
 
@@ -74,6 +78,7 @@ class Watch:
         self.state = DeviceState(device.device_id, LinkState.ASLEEP, clock.now())
         self.wants_bond = False
         self.consent_was_refused = False
+        self.told: dict[str, str] = {}
         self.knows_identity = False
         self._clock = clock
         self._settings = settings
@@ -162,6 +167,8 @@ class Watch:
         elif closed.outcome is Outcome.LINK_LOST and is_moving and self._quick_retries < _QUICK_RETRIES:
             pause_s = 0.0
             self._quick_retries = 0 if lasted_s > settings.retry_s else self._quick_retries + 1
+        elif closed.outcome is Outcome.SESSION_ENDED:
+            pause_s, self._quick_retries = _ENDED_VISITS * settings.revisit_s, 0
         elif closed.outcome in _PERSON_MUST_ACT:
             pause_s = max(settings.retry_s, settings.revisit_s)
         elif closed.outcome is Outcome.LINK_LOST and wake_s is not None and self._quick_retries < _QUICK_RETRIES:
@@ -182,7 +189,10 @@ class Watch:
         elif closed.outcome is Outcome.COMPLETE and self.consent_was_refused:
             self.enter(LinkState.FAILED, Outcome.CONSENT_REFUSED.value)
         else:
-            detail = None if closed.outcome is Outcome.COMPLETE else closed.outcome.value
+            is_telling = closed.outcome in {Outcome.COMPLETE, Outcome.SESSION_ENDED}
+            detail = closed.detail if is_telling else closed.outcome.value
+            if detail == MADE_ROOM:
+                detail = None
             self.enter(_STATES.get(closed.outcome, LinkState.FAILED), detail)
 
     def _longer(self, pause_s: float) -> float:

@@ -69,6 +69,19 @@ class SqliteReadings:
         state = await self._readers.run(read)
         return None if state is None else Checkpoint(device_id, name, json.loads(state))
 
+    async def facts(self, device_id: DeviceId | None = None) -> list[Checkpoint]:
+        """Every checkpoint and fact of that device, or of all, by device id and name."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+            return connection.execute(
+                "SELECT d.device_id, c.name, c.state FROM checkpoint c JOIN device d ON d.id = c.device"
+                " WHERE ?1 IS NULL OR d.device_id = ?1 ORDER BY d.device_id, c.name",
+                (device_id,),
+            ).fetchall()
+
+        rows = await self._readers.run(read)
+        return [Checkpoint(DeviceId(device), name, json.loads(state)) for device, name, state in rows]
+
     async def readings(
         self,
         *,

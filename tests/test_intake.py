@@ -1,0 +1,72 @@
+"""The doorway of readings: one result under two names comes in once, and every payload stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from gateway.adapters.stores.sqlite import SqliteStore
+from gateway.changes import Changes
+from gateway.clock import SystemClock
+from gateway.intake import StoreIntake
+from gateway.model import (
+    Batch,
+    Checkpoint,
+    CommitReceipt,
+    DeviceId,
+    Metric,
+    Provenance,
+    RawFrame,
+    Reading,
+    SourceKind,
+    TimeQuality,
+)
+
+METER = DeviceId("meter")
+AT = datetime(2025, 6, 2, 10, 0, 37)  # noqa: DTZ001 -- a meter's clock has no zone
+RECEIVED = datetime(2025, 6, 3, tzinfo=UTC)
+
+
+def batch(sequence: int, epoch: int, *, source: SourceKind = SourceKind.BLUETOOTH) -> Batch:
+    """One result with its payload and its checkpoint."""
+    frame = RawFrame(METER, source, "2a18", bytes((sequence, epoch)), RECEIVED)
+    reading = Reading(
+        device_id=METER,
+        epoch=epoch,
+        record_key=f"{sequence}@{AT.isoformat()}",
+        metric=Metric.GLUCOSE_CAPILLARY,
+        effective_at=AT.replace(tzinfo=UTC),
+        utc_offset_min=0,
+        time_quality=TimeQuality.DEVICE,
+        received_at=RECEIVED,
+        provenance=Provenance(source, "gatt.2a18"),
+        value=Decimal(100),
+        device_time=AT,
+        frame=0,
+    )
+    return Batch((reading,), (frame,), (), (Checkpoint(METER, "glucose.records", {"sequence": sequence}),))
+
+
+async def test_result_told_again_under_another_number_is_known(tmp_path: Path) -> None:
+    """The reading is one, its watermark moves, and both payloads can be looked at."""
+    async with SqliteStore.open(tmp_path / "p.db", clock=SystemClock()) as store:
+        intake = StoreIntake(store.readings, store.registry, Changes())
+        assert CommitReceipt(added=1) == await intake.submit(batch(5, 0))
+        for _ in range(2):
+            assert CommitReceipt(known=1) == await intake.submit(batch(1, 1))
+        assert 1 == len(await store.readings.readings(device_id=METER))
+        payloads = [frame.payload for number in (1, 2) if (frame := await store.readings.raw(number)) is not None]
+        assert [b"\x05\x00", b"\x01\x01"] == payloads
+        assert [Checkpoint(METER, "glucose.records", {"sequence": 1})] == await store.readings.facts(METER)
+        assert [] == await store.readings.facts(DeviceId("other"))
+
+
+async def test_other_sources_name_their_records_themselves(tmp_path: Path) -> None:
+    """The rule is for memories of meters: what came by MQTT is taken under its own name."""
+    async with SqliteStore.open(tmp_path / "p.db", clock=SystemClock()) as store:
+        intake = StoreIntake(store.readings, store.registry, Changes())
+        await intake.submit(batch(5, 0))
+        other = batch(1, 1, source=SourceKind.MQTT)
+        assert CommitReceipt(added=1) == await intake.submit(replace(other, checkpoints=()))
