@@ -12,10 +12,21 @@ from datetime import datetime
 from importlib.metadata import entry_points
 
 from gateway.devices.advert import Advert
-from gateway.devices.procedures import CgmSession, Facts, GlucoseFetch, Listener, Procedure, ScaleSession, ScaleUser
+from gateway.devices.date_time import write_date_time
+from gateway.devices.procedures import (
+    CgmSession,
+    Facts,
+    GlucoseDump,
+    GlucoseFetch,
+    Listener,
+    Procedure,
+    ScaleSession,
+    ScaleUser,
+    Write,
+)
 from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
 from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
-from gateway.devices.quirks import Quirks
+from gateway.devices.quirks import ClockAccess, Quirks, RecordNumbering
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
 
@@ -28,11 +39,15 @@ __all__ = [
     "driver_for",
     "driver_for_kind",
     "load_drivers",
+    "recognised",
 ]
 
 ENTRY_POINT_GROUP = "gateway.devices"
 _NO_FACTS = Facts()
 _STANDARD = Quirks()
+_VENDOR_CLOCK = "fff1"
+_SET_VENDOR_CLOCK = bytes((0xC0, 0x03, 0x01, 0x00))
+"""Prefix of the date and time that an i-SENS meter takes for its clock; it wants to be told twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,7 @@ class Opening:
         scale_user: the owner's slot on a scale, or None.
         may_set_clock: whether the device's clock may be set to `local_now`.
         clock_is_trusted: whether `local_now` can be right; where not, no device is told it.
+        quirks: those of the family that the device turned out to be of.
     """
 
     local_now: datetime
@@ -54,6 +70,7 @@ class Opening:
     scale_user: ScaleUser | None = None
     may_set_clock: bool = False
     clock_is_trusted: bool = True
+    quirks: Quirks = _STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,8 @@ class Driver:
         quirks: what it does in its own way.
         title: what people call the family; empty for the generic drivers.
         pairing: what a person does to pair it; None: switch it on and stay near.
+        recognises: whether a device that a more general driver has connected to turns out, by what it says about
+            itself, to be of this family; None: only its advertisement tells.
     """
 
     name: str
@@ -92,6 +111,27 @@ class Driver:
     quirks: Quirks = _STANDARD
     title: str = ""
     pairing: Steps | None = None
+    recognises: Callable[[Facts], bool] | None = None
+
+
+def recognised(driver: Driver, facts: Facts, drivers: Sequence[Driver]) -> Driver:
+    """The driver for a device whose advertisement `driver` claimed and that now has said `facts` about itself.
+
+    A driver that recognises it and has the same kinds of device and services takes over; otherwise `driver` stays. One
+    with another checkpoint does not: it would begin where nobody has left off.
+    """
+    return next(
+        (
+            other
+            for other in drivers
+            if other.recognises is not None
+            and other.open is not None
+            and other.kinds & driver.kinds
+            and other.checkpoint == driver.checkpoint
+            and other.recognises(facts)
+        ),
+        driver,
+    )
 
 
 def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
@@ -105,11 +145,13 @@ def driver_for_kind(kind: DeviceKind, drivers: Sequence[Driver]) -> Driver | Non
 
 
 def load_drivers() -> tuple[Driver, ...]:
-    """Drivers of installed packages, then the generic ones; so a special driver goes before the standard.
+    """Drivers of installed packages, of models, then the generic ones: a special driver goes before the standard.
 
     Raises:
         ConfigurationError: an entry point that cannot be loaded, is no `Driver`, or repeats a name.
     """
+    from gateway.devices.models import MODEL_DRIVERS  # its modules are made of the parts of this one
+
     found: list[Driver] = []
     problems: list[tuple[str, str]] = []
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
@@ -122,7 +164,7 @@ def load_drivers() -> tuple[Driver, ...]:
             found.append(driver)
         else:
             problems.append((f"{ENTRY_POINT_GROUP}:{entry.name}", "is not a gateway.devices.drivers.Driver"))
-    drivers = (*found, *GENERIC_DRIVERS)
+    drivers = (*found, *MODEL_DRIVERS, *GENERIC_DRIVERS)
     names = [driver.name for driver in drivers]
     problems += [
         (ENTRY_POINT_GROUP, f"two drivers are called {name!r}") for name in {n for n in names if names.count(n) > 1}
@@ -148,7 +190,13 @@ def _is_scale(advert: Advert) -> bool:
 
 
 def _open_meter(opening: Opening) -> Procedure:
-    return GlucoseFetch(opening.state)
+    quirks = opening.quirks
+    if quirks.numbering is RecordNumbering.BACKWARDS:
+        return GlucoseDump(opening.state, is_dual=quirks.is_dual)
+    first: tuple[Write, ...] = ()
+    if quirks.clock is ClockAccess.VENDOR and opening.may_set_clock and opening.clock_is_trusted:
+        first = (Write(_VENDOR_CLOCK, _SET_VENDOR_CLOCK + write_date_time(opening.local_now)),) * 2
+    return GlucoseFetch(opening.state, is_dual=quirks.is_dual, first=first)
 
 
 def _open_cgm(opening: Opening) -> Procedure:
@@ -158,7 +206,7 @@ def _open_cgm(opening: Opening) -> Procedure:
 def _open_scale(opening: Opening) -> Procedure:
     may_set_clock = opening.may_set_clock and opening.clock_is_trusted
     wall = opening.local_now.replace(tzinfo=None) if may_set_clock else None
-    return ScaleSession(opening.scale_user, set_clock_to=wall)
+    return ScaleSession(opening.scale_user, set_clock_to=wall, first_slot=opening.quirks.first_user_slot)
 
 
 GENERIC_DRIVERS: tuple[Driver, ...] = (

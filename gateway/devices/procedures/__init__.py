@@ -1,10 +1,14 @@
 """Conversations with Bluetooth devices as state machines without I/O."""
 
+from gateway.devices.procedures.broadcast_scale import BthomeScale, MiScale
 from gateway.devices.procedures.cgm_session import CgmSession
 from gateway.devices.procedures.device_facts import DeviceFacts, Facts
+from gateway.devices.procedures.glucose_dump import GlucoseDump
 from gateway.devices.procedures.glucose_fetch import GlucoseFetch
+from gateway.devices.procedures.onetouch_fetch import OneTouchFetch
 from gateway.devices.procedures.requests import (
     ATT_NOT_FOUND,
+    BroadcastWeight,
     CgmSample,
     Close,
     CompositionSample,
@@ -29,6 +33,8 @@ from gateway.devices.procedures.scale_session import ScaleSession, ScaleUser
 
 __all__ = [
     "ATT_NOT_FOUND",
+    "BroadcastWeight",
+    "BthomeScale",
     "CgmSample",
     "CgmSession",
     "Close",
@@ -36,11 +42,14 @@ __all__ = [
     "DeviceFacts",
     "Facts",
     "Frame",
+    "GlucoseDump",
     "GlucoseFetch",
     "GlucoseRecord",
     "Keep",
     "Listener",
     "Mark",
+    "MiScale",
+    "OneTouchFetch",
     "Outcome",
     "Patience",
     "Procedure",

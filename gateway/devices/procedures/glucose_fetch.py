@@ -17,7 +17,7 @@ Source: Bluetooth Glucose Profile 1.0, record access; Glucose Service 1.0.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -94,9 +94,20 @@ class GlucoseFetch:
 
     Args:
         state: the last durable checkpoint `glucose.records`, or None.
+        is_dual: the meter marks ketone in the context only: a number whose context stays away is not told, and the
+            watermark stays below it, so that it is asked for again.
+        first: written after subscribing; a refusal is passed over.
     """
 
-    def __init__(self, state: Mapping[str, str | int | bool | None] | None = None) -> None:
+    def __init__(
+        self,
+        state: Mapping[str, str | int | bool | None] | None = None,
+        *,
+        is_dual: bool = False,
+        first: Sequence[Write] = (),
+    ) -> None:
+        self._is_dual = is_dual
+        self._first = tuple(first)
         self._durable = GlucoseWatermark.of(state)
         self._base = self._durable
         self._step = _Step.SUBSCRIBING
@@ -126,11 +137,13 @@ class GlucoseFetch:
     @property
     def patience(self) -> Patience:
         """A short one while only latecomers are waited for."""
+        if self._step is _Step.SETTLING and self._is_dual:
+            return Patience.LATECOMER
         return Patience.QUIET if self._step is _Step.SETTLING or self._awaits_witness else Patience.ANSWER
 
     def start(self) -> list[Request]:
         """Subscribe before anything is asked, as the service demands."""
-        return [Subscribe(_MEASUREMENT), Subscribe(_CONTEXT), Subscribe(_RACP), Read(_FEATURE)]
+        return [Subscribe(_MEASUREMENT), Subscribe(_CONTEXT), Subscribe(_RACP), *self._first, Read(_FEATURE)]
 
     def on_read(self, char: str, data: bytes) -> list[Request]:
         """The feature says what the meter can detect; nothing here depends on it."""
@@ -162,7 +175,7 @@ class GlucoseFetch:
 
     def on_refused(self, char: str, att_code: int) -> list[Request]:
         """The context is optional, the feature is not needed; everything else ends the visit."""
-        if self._step is _Step.DONE or char == _CONTEXT:
+        if self._step is _Step.DONE or char == _CONTEXT or any(char == write.char for write in self._first):
             return []
         if char == _FEATURE:
             return self._begin() if self._step is _Step.SUBSCRIBING else []
@@ -403,7 +416,10 @@ class GlucoseFetch:
             del self._fresh[key]
             measurement, frame = self._records[key]
             context, *more = self._contexts.get(measurement.sequence, (None,))
-            records.append(GlucoseRecord(measurement, context, (frame, *more), current_offset_min))
+            is_undecided = self._is_dual and measurement.has_context and context is None
+            records.append(
+                GlucoseRecord(measurement, context, (frame, *more), current_offset_min, is_undecided=is_undecided)
+            )
         mark = watermark.mark if watermark != self._durable else None
         numbers = {sequence for sequence, _ in self._records}
         orphans = [f for n, (_, f) in self._contexts.items() if n not in numbers and f not in self._orphans]
@@ -428,6 +444,8 @@ class GlucoseFetch:
             kept = self._partial()
         elif self._missing > self._spoiled_measurements:
             kept = self._keep(self._base.along(self._measurements, self._records), self._records)
+        elif self._is_dual and len(self._complete) < len(self._records):
+            kept = self._keep(self._base.along(self._measurements, self._complete), self._records)
         else:
             kept = self._keep(self._base.past(self._measurements), self._records)
         close = Close(outcome, detail)

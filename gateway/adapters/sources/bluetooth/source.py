@@ -18,6 +18,7 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
+from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
@@ -79,6 +80,12 @@ class BluetoothSource:
             for device in devices
             if device.address is not None
         }
+        self._listening = {
+            address: Listening(
+                watch.device.device_id, zone_of(watch.device.device_id), clock=clock, retry_s=settings.retry_s
+            )
+            for address, watch in self._watches.items()
+        }
         self._state_changed = asyncio.Event()
         self._has_heard = asyncio.Event()
         self._is_scanning = False
@@ -119,6 +126,8 @@ class BluetoothSource:
             tasks.create_task(self._scan(), name="bluetooth.scan")
             for watch in self._watches.values():
                 tasks.create_task(self._attend(watch, intake), name=f"bluetooth.{watch.device.device_id}")
+            for listening in self._listening.values():
+                tasks.create_task(listening.run(intake), name=f"bluetooth.{listening.device_id}.listening")
 
     # --- scanning -----------------------------------------------------------------------------------------------
 
@@ -171,8 +180,9 @@ class BluetoothSource:
     def _on_advertisement(self, device: BLEDevice, data: AdvertisementData) -> None:
         """Cheap, and never raises: this runs for every packet in the street."""
         self._has_heard.set()
-        watch = self._watches.get(device.address.upper())
-        if watch is None or not watch.is_wanted:
+        address = device.address.upper()
+        watch = self._watches.get(address)
+        if watch is None or not (watch.is_wanted or data.service_data):
             return
         advert = Advert(
             name=data.local_name,
@@ -181,6 +191,8 @@ class BluetoothSource:
             manufacturer_data=data.manufacturer_data,
         )
         driver = driver_for(advert, self._drivers)
+        if driver is not None and driver.listen is not None:
+            self._listening[address].hear(driver, advert)
         if driver is None and not advert.service_data:
             driver = driver_for_kind(watch.device.kind, self._drivers)
         if driver is not None and driver.open is not None:
@@ -203,6 +215,7 @@ class BluetoothSource:
                 found,
                 intake,
                 clock=self._clock,
+                drivers=self._drivers,
                 zone=self._zone_of(device_id),
                 settings=self._settings,
                 scale_user=self._scale_users.get(device_id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -15,7 +16,7 @@ from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
 from gateway.adapters.sources.bluetooth.watch import Found, Watch
-from gateway.devices.drivers import Opening
+from gateway.devices.drivers import Driver, Opening, recognised
 from gateway.devices.procedures import Close, DeviceFacts, Facts, Outcome, Procedure, ScaleUser
 from gateway.ports import Clock, DeviceSighting, Intake
 from gateway.settings import BluetoothSettings
@@ -41,6 +42,7 @@ class Visit:
         intake: Intake,
         *,
         clock: Clock,
+        drivers: Sequence[Driver] = (),
         zone: tzinfo,
         settings: BluetoothSettings,
         scale_user: ScaleUser | None,
@@ -50,6 +52,7 @@ class Visit:
         self._watch = watch
         self._driver = found.driver
         self._open = found.open
+        self._drivers = tuple(drivers)
         self._intake = intake
         self._clock = clock
         self._zone = zone
@@ -148,7 +151,9 @@ class Visit:
         )
         if closed.outcome is not Outcome.COMPLETE:
             return closed
-        self._watch.knows_identity = True
+        if inquiry.with_identity:
+            self._watch.knows_identity, self._watch.identity = True, facts
+        self._refine(self._watch.identity)
         self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None)) if clock_is_trusted else None
         name = self._driver.checkpoint
         checkpoint = None if name is None else await self._intake.checkpoint(device_id, name)
@@ -160,8 +165,15 @@ class Visit:
                 scale_user=self._scale_user,
                 may_set_clock=self._may_set_clock,
                 clock_is_trusted=clock_is_trusted,
+                quirks=self._driver.quirks,
             )
         )
+
+    def _refine(self, facts: Facts) -> None:
+        """The family may show only in what the device says about itself; its services stay those of the link."""
+        refined = recognised(self._driver, facts, self._drivers)
+        if refined is not self._driver and refined.open is not None:
+            self._driver, self._open = refined, refined.open
 
     def _on_disconnected(self, _client: bleak.BleakClient) -> None:
         self._mailbox.lose()

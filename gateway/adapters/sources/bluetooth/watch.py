@@ -11,7 +11,7 @@ from bleak.backends.device import BLEDevice
 
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.devices.drivers import Driver, Opening
-from gateway.devices.procedures import Close, Outcome, Procedure
+from gateway.devices.procedures import Close, Facts, Outcome, Procedure
 from gateway.model import Device
 from gateway.ports import Clock
 from gateway.settings import BluetoothSettings
@@ -45,6 +45,7 @@ class Watch:
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
         knows_identity: what the device says about itself has been read since the start.
+        identity: what it said then; its family may show in nothing else.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Watch:
         self.wants_bond = False
         self.consent_was_refused = False
         self.knows_identity = False
+        self.identity = Facts()
         self._clock = clock
         self._settings = settings
         self._on_change = on_change

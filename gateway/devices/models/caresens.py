@@ -1,0 +1,72 @@
+"""CareSens (i-SENS), sold under other names too, and dual meters like it."""
+
+from __future__ import annotations
+
+from gateway.devices.drivers import Steps
+from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
+from gateway.devices.quirks import Bonding, ClockAccess, LinkEnd, Quirks
+
+__all__ = ["FAMILY"]
+
+FAMILY = Family(
+    slug="caresens",
+    title="CareSens (i-SENS), Keto-Mojo",
+    drivers=(
+        like(
+            "gatt.glucose_meter",
+            name="caresens",
+            title="CareSens N Premier, CareSens Dual, Keto-Mojo",
+            matches=named("caresens", "keto-mojo", "ketomojo", company=0x089E, services=frozenset({"1808"})),
+            quirks=Quirks(
+                bonding=Bonding.PASSKEY,
+                hangs_up_unbonded=True,
+                wake_s=30.0,
+                link_end=LinkEnd.DEVICE_AFTER_TRANSFER,
+                clock=ClockAccess.VENDOR,
+                is_dual=True,
+            ),
+            services=("fff0",),
+            pairing=Steps(
+                fr=(
+                    "Allumez le lecteur, ouvrez ses réglages et choisissez Bluetooth, puis « Associer ».",
+                    "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
+                    "Tapez les six chiffres affichés par le lecteur (ce sont souvent les derniers de son numéro de série).",
+                ),
+                en=(
+                    "Switch the meter on, open its settings and choose Bluetooth, then Pair.",
+                    "On the page of the gateway, choose the meter in the list.",
+                    "Type the six digits that the meter shows (often the last ones of its serial number).",
+                ),
+            ),
+            recognises=says(maker=("i-sens", "isens"), model=("caresens", "keto-mojo")),
+        ),
+    ),
+    seen_by="local name `CareSens` or `Keto-Mojo`, company id 0x089E with service 1808, or what Device Information says",
+    notes=(
+        Note(
+            "There is no 1805: the clock is set by C0 03 01 00 and the date and time to FFF1 in FFF0, twice; it cannot be read.",
+            Certainty.CAPTURED,
+        ),
+        Note(
+            "Ketone is marked by meal 6 in the context only: a number waits five seconds for its context.",
+            Certainty.CAPTURED,
+        ),
+        Note("Keto-Mojo meters behave like these or like FORA.", Certainty.ONE_REPORT),
+    ),
+    checks=(
+        Check(
+            "a number waits for its context, and ketone is never glucose",
+            Shown.SCRIPTED,
+            (
+                "tests/devices/procedures/test_dual_meter.py::test_number_waits_for_its_context",
+                "tests/devices/procedures/test_dual_meter.py::test_number_without_its_context_is_not_told",
+            ),
+        ),
+        Check(
+            "the clock is set twice, with permission only",
+            Shown.SCRIPTED,
+            ("tests/devices/procedures/test_dual_meter.py::test_vendor_clock_is_set_twice_with_permission_only",),
+        ),
+        Check("the meter itself", Shown.NOT),
+    ),
+)

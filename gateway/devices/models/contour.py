@@ -1,0 +1,68 @@
+"""Contour (Ascensia, formerly Bayer)."""
+
+from __future__ import annotations
+
+from gateway.devices.drivers import Steps
+from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
+from gateway.devices.quirks import Bonding, LinkEnd, Quirks
+
+__all__ = ["FAMILY"]
+
+_STEPS = Steps(
+    fr=(
+        "Lecteur éteint, gardez son bouton appuyé jusqu’à ce que la lumière bleue clignote.",
+        "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
+        "Tapez les six chiffres imprimés au dos du lecteur ou affichés par lui.",
+        "Fermez l’application Contour du téléphone : elle prendrait le lecteur à la passerelle.",
+    ),
+    en=(
+        "With the meter off, hold its button down until the blue light blinks.",
+        "On the page of the gateway, choose the meter in the list.",
+        "Type the six digits on the back of the meter or on its display.",
+        "Close the Contour app of the telephone: it would take the meter away from the gateway.",
+    ),
+)
+
+FAMILY = Family(
+    slug="contour",
+    title="Contour (Ascensia, Bayer)",
+    drivers=(
+        like(
+            "gatt.glucose_meter",
+            name="contour",
+            title="Contour Next One, Next, Plus One, Plus Elite",
+            matches=named("contour", company=0x0167),
+            quirks=Quirks(
+                bonding=Bonding.PASSKEY,
+                hangs_up_unbonded=True,
+                keeps_one_bond=True,
+                wake_s=30.0,
+                link_end=LinkEnd.DEVICE_WHEN_IDLE,
+                sends_whole_memory=True,
+            ),
+            pairing=_STEPS,
+            recognises=says(maker=("ascensia",), model=("contour",)),
+        ),
+    ),
+    seen_by="local name `Contour` and the serial, company id 0x0167, or its maker's text",
+    notes=(
+        Note(
+            "A request for all records brings the whole memory, every time: it is asked past the watermark.",
+            Certainty.CAPTURED,
+        ),
+        Note("The radio wakes only after a test or when the meter is switched on.", Certainty.CAPTURED),
+        Note("Several reports of a bond that is lost after a day.", Certainty.CAPTURED),
+        Note(
+            "It has a service of its own, 00000000-0002-11e2-9e96-0800200c9a66, which is not used.", Certainty.CAPTURED
+        ),
+        Note("Contour Next Link 2.4 has no Bluetooth Low Energy at all.", Certainty.CAPTURED),
+    ),
+    checks=(
+        Check(
+            "only what lies past the watermark is asked for",
+            Shown.EMULATION,
+            ("tests/adapters/test_bluetooth_source.py::test_second_visit_fetches_only_what_is_new",),
+        ),
+        Check("the meter itself", Shown.NOT),
+    ),
+)
