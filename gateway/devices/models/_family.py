@@ -139,9 +139,10 @@ def like(
 def named(
     *prefixes: str, services: frozenset[str] = frozenset(), company: int | None = None
 ) -> Callable[[Advert], bool]:
-    """Whether the local name begins with one of `prefixes` (any case), or, where no name is sent, the maker's company id
-    is there; in both cases together with one of `services`, where there are any. So two families whose names do not
-    begin alike never claim one advertisement."""
+    """Whether the local name begins with one of `prefixes` (any case) or, where no name is sent, the maker's company id
+    is there; in both cases together with one of `services`, where there are any.
+
+    So two families whose names do not begin alike never claim one advertisement."""
     lowered = tuple(prefix.lower() for prefix in prefixes)
 
     def matches(advert: Advert) -> bool:

@@ -10,7 +10,7 @@ __all__ = ["FAMILY"]
 
 _STEPS = Steps(
     fr=(
-        "Allumez le lecteur et ouvrez son menu Réglages, puis « Sans fil » (Guide), ou gardez son bouton appuyé (Instant).",
+        "Allumez le lecteur ; ouvrez Réglages, puis « Sans fil » (Guide), ou gardez son bouton appuyé (Instant).",
         "Choisissez « Association » : le lecteur montre son numéro.",
         "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
         "Tapez les six chiffres affichés par le lecteur ou imprimés au dos, puis attendez le message « associé ».",

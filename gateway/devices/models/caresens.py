@@ -30,7 +30,7 @@ FAMILY = Family(
                 fr=(
                     "Allumez le lecteur, ouvrez ses réglages et choisissez Bluetooth, puis « Associer ».",
                     "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
-                    "Tapez les six chiffres affichés par le lecteur (ce sont souvent les derniers de son numéro de série).",
+                    "Tapez les six chiffres affichés par le lecteur (souvent les derniers de son numéro de série).",
                 ),
                 en=(
                     "Switch the meter on, open its settings and choose Bluetooth, then Pair.",
@@ -41,10 +41,10 @@ FAMILY = Family(
             recognises=says(maker=("i-sens", "isens"), model=("caresens", "keto-mojo")),
         ),
     ),
-    seen_by="local name `CareSens` or `Keto-Mojo`, company id 0x089E with service 1808, or what Device Information says",
+    seen_by="local name `CareSens` or `Keto-Mojo`, company id 0x089E, with service 1808; or what Device Information says",
     notes=(
         Note(
-            "There is no 1805: the clock is set by C0 03 01 00 and the date and time to FFF1 in FFF0, twice; it cannot be read.",
+            "There is no 1805. The clock is set by writing C0 03 01 00 and date and time to FFF1, twice; it is not read.",
             Certainty.CAPTURED,
         ),
         Note(
