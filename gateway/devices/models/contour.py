@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.devices.advert import Advert
 from gateway.devices.drivers import Steps
 from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
 from gateway.devices.quirks import Bonding, LinkEnd, Quirks
@@ -23,6 +24,14 @@ _STEPS = Steps(
     ),
 )
 
+_by_name = named("contour")
+_by_company = named("contour", company=0x0167, services=frozenset({"1808"}))
+
+
+def _matches(advert: Advert) -> bool:
+    return _by_name(advert) or _by_company(advert)
+
+
 FAMILY = Family(
     slug="contour",
     title="Contour (Ascensia, Bayer)",
@@ -31,7 +40,7 @@ FAMILY = Family(
             "gatt.glucose_meter",
             name="contour",
             title="Contour Next One, Next, Plus One, Plus Elite",
-            matches=named("contour", company=0x0167),
+            matches=_matches,
             quirks=Quirks(
                 bonding=Bonding.PASSKEY,
                 hangs_up_unbonded=True,

@@ -31,7 +31,8 @@ _STEPS = Steps(
 
 
 def _matches(advert: Advert) -> bool:
-    return _by_name(advert) or (advert.name is None and ONETOUCH_SERVICE in advert.services)
+    is_alone = advert.services - {"180a", "180f"} == {ONETOUCH_SERVICE}
+    return _by_name(advert) or (advert.name is None and is_alone)
 
 
 def _open(opening: Opening) -> Procedure:

@@ -143,7 +143,7 @@ class OneTouchFetch:
         self._step = _Step.CLOCK
         self._clock_offset: timedelta | None = None
         self._highest = 0
-        self._lowest = 1
+        self._lowest = self._expected_lowest = 1
         self._asked = b""
         self._number = 0
         self._tries = 0
@@ -278,6 +278,8 @@ class OneTouchFetch:
             if answer.result == OneTouchResult.OK:
                 requests = handle(answer.data)
             elif self._step in {_Step.VERIFYING, _Step.READING}:
+                if self._step is _Step.READING and self._number >= self._expected_lowest:
+                    self._lowest = max(1, self._lowest - 1)  # a number without a record: the oldest lies one lower
                 requests = self._on_missing()
             else:
                 return self._finish(Outcome.REFUSED, f"result {answer.result}")
@@ -302,7 +304,7 @@ class OneTouchFetch:
         return self._ask(read_count())
 
     def _on_count(self, data: bytes) -> list[Request]:
-        self._lowest = max(1, self._highest - parse_count(data) + 1)
+        self._lowest = self._expected_lowest = max(1, self._highest - parse_count(data) + 1)
         return self._verify()
 
     def _on_witness(self, data: bytes) -> list[Request]:
