@@ -43,8 +43,8 @@ def _index() -> str:
         read = ", ".join(f"`{driver.name}`" for driver in family.drivers) or "none"
         rows.append(f"| [{family.title}]({family.slug}.md) | {read} | {'yes' if family.not_read else ''} |")
     head = (
-        "# Families\n\nMade from `gateway/devices/models` by `scripts/device-pages.py`; a test fails when a page is stale."
-        " No device was in the room: nothing here was verified with hardware.\n\n"
+        "# Families\n\nMade from `gateway/devices/models` by `scripts/device-pages.py`; a test fails when a page is"
+        " stale. No device was in the room: nothing here was verified with hardware.\n\n"
         "| family | drivers | models that cannot be read |\n|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"

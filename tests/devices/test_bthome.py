@@ -23,7 +23,7 @@ def test_worked_packet() -> None:
 
 def test_pounds_texts_and_unknown_objects() -> None:
     """Pounds are kept as pounds, texts are stepped over, and an unknown object ends the reading without a guess."""
-    packet = parse_bthome(bytes.fromhex("44" "5303616263" "07102 7".replace(" ", "") + "fe0102"))
+    packet = parse_bthome(bytes.fromhex("44530361626307102 7".replace(" ", "") + "fe0102"))
     assert (True, Decimal("100.00"), Unit.LB, 3) == (
         packet.is_triggered,
         packet.mass,

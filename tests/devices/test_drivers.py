@@ -88,7 +88,9 @@ def test_entry_points_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver of another package goes before the generic ones."""
     special = Driver("special", frozenset(), (), lambda _advert: False, GENERIC_DRIVERS[0].open)
     monkeypatch.setattr("gateway.devices.drivers.entry_points", lambda *, group: [_Entry("a", special)])
-    assert ("special", *(driver.name for driver in (*MODEL_DRIVERS, *GENERIC_DRIVERS))) == tuple(d.name for d in load_drivers())
+    assert ("special", *(driver.name for driver in (*MODEL_DRIVERS, *GENERIC_DRIVERS))) == tuple(
+        d.name for d in load_drivers()
+    )
 
 
 @pytest.mark.parametrize("value", ["no driver", ImportError("gone"), GENERIC_DRIVERS[0]])

@@ -41,10 +41,10 @@ FAMILY = Family(
             recognises=says(maker=("i-sens", "isens"), model=("caresens", "keto-mojo")),
         ),
     ),
-    seen_by="local name `CareSens` or `Keto-Mojo`, company id 0x089E, with service 1808; or what Device Information says",
+    seen_by="local name `CareSens` or `Keto-Mojo`, company id 0x089E, with 1808; or what Device Information says",
     notes=(
         Note(
-            "There is no 1805. The clock is set by writing C0 03 01 00 and date and time to FFF1, twice; it is not read.",
+            "There is no 1805. The clock is set by writing C0 03 01 00, date and time to FFF1, twice; it is not read.",
             Certainty.CAPTURED,
         ),
         Note(

@@ -262,7 +262,7 @@ class VirtualPeripheral(abc.ABC):
         write: _Write | None = None,
         is_public: bool = False,
     ) -> Characteristic[bytes]:
-        """A characteristic that needs the bond this device asks for, unless `is_public`. `uuid`: 16 bits, or a full one.
+        """A characteristic that needs the bond this device asks for, unless `is_public`. `uuid`: 16 bits, or full text.
 
         Writes through `write` are logged before they are obeyed; either function may raise ATT_Error.
         """

@@ -1,4 +1,4 @@
-"""A virtual device that nobody connects to: it only tells everybody its service data, which may change while it does."""
+"""A virtual device that nobody connects to: it only tells everybody its service data, which may change meanwhile."""
 
 from __future__ import annotations
 

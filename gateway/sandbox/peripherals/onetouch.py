@@ -141,9 +141,7 @@ class VirtualOneTouch(MeasuringPeripheral):
         if test is None:
             return _NOT_SUPPORTED
         seconds = int((test.time - _YEAR_2000).total_seconds())
-        return _OK + struct.pack(
-            "<IHBHH", seconds, test.glucose_mg_dl, test.is_control_solution, test.mark, test.error
-        )
+        return _OK + struct.pack("<IHBHH", seconds, test.glucose_mg_dl, test.is_control_solution, test.mark, test.error)
 
     async def _send_frame(self, frame: bytes, *, is_record: bool) -> bool:
         room = self.packet_octets - 1

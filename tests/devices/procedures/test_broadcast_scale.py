@@ -182,7 +182,9 @@ def test_bthome_number_that_goes_back_is_a_replay() -> None:
 
 def test_bthome_without_numbers_tells_by_its_mass() -> None:
     """A device that counts nothing."""
-    ear = bthome().hear([encode_bthome_mass(ALICE)] * 3 + [encode_bthome_mass(BOB)] * 3 + [encode_bthome_mass(Decimal(0))])
+    ear = bthome().hear(
+        [encode_bthome_mass(ALICE)] * 3 + [encode_bthome_mass(BOB)] * 3 + [encode_bthome_mass(Decimal(0))]
+    )
     assert [ALICE, BOB] == ear.masses
 
 

@@ -93,7 +93,7 @@ def test_number_that_promises_no_context_is_glucose() -> None:
     ("may_set_clock", "is_trusted", "writes"), [(True, True, 2), (True, False, 0), (False, True, 0)]
 )
 def test_vendor_clock_is_set_twice_with_permission_only(may_set_clock: bool, is_trusted: bool, writes: int) -> None:
-    """C0 03 01 00 with the owner's wall clock to FFF1, after subscribing; refused, the records are read all the same."""
+    """C0 03 01 00 with the owner's wall clock to FFF1, after subscribing; if refused, records are read all the same."""
     assert CARESENS.open is not None
     procedure = CARESENS.open(
         Opening(NOW, may_set_clock=may_set_clock, clock_is_trusted=is_trusted, quirks=CARESENS.quirks)

@@ -54,9 +54,7 @@ class Meter:
             frame = frame[:-1] + bytes((frame[-1] ^ 1,))
         room = self.packet_octets - 1
         parts = [frame[at : at + room] for at in range(0, len(frame), room)]
-        packets = [
-            bytes((len(parts) - place | (0x40 if place else 0),)) + part for place, part in enumerate(parts)
-        ]
+        packets = [bytes((len(parts) - place | (0x40 if place else 0),)) + part for place, part in enumerate(parts)]
         return [(ONETOUCH_NOTIFY, b"\x81")] + [(ONETOUCH_NOTIFY, packet) for packet in packets] * self.repeats
 
     def _payload(self, request: bytes) -> bytes:
@@ -216,7 +214,7 @@ def test_clock_is_compared_and_never_set() -> None:
     offsets = {record.clock_offset for record in shelf.records.values() if isinstance(record, GlucoseRecord)}
     assert {timedelta(hours=1)} == offsets
     fetch = OneTouchFetch(NOW, clock_is_trusted=False)
-    assert [0x20, 0x02] == [*[r for r in fetch.start() if isinstance(r, Write)][0].data[5:7]]
+    assert [0x20, 0x02] == [*next(r for r in fetch.start() if isinstance(r, Write)).data[5:7]]
 
 
 @given(st.lists(st.binary(max_size=24), max_size=12))
