@@ -141,7 +141,8 @@ def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
 
 def driver_for_kind(kind: DeviceKind, drivers: Sequence[Driver]) -> Driver | None:
     """The first generic driver for a device that is known by configuration and whose advertisement none claims."""
-    return next((driver for driver in drivers if kind in driver.kinds and driver.open is not None), None)
+    suitable = (driver for driver in drivers if kind in driver.kinds and driver.open is not None)
+    return next((driver for driver in suitable if not driver.title), None)
 
 
 def load_drivers() -> tuple[Driver, ...]:

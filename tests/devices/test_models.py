@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.devices.advert import Advert
-from gateway.devices.drivers import GENERIC_DRIVERS, driver_for, load_drivers, recognised
+from gateway.devices.drivers import GENERIC_DRIVERS, driver_for, driver_for_kind, load_drivers, recognised
 from gateway.devices.models import FAMILIES, MODEL_DRIVERS, NOT_READ, Shown, why_not_read
 from gateway.devices.onetouch import ONETOUCH_SERVICE
 from gateway.devices.procedures import Facts
 from gateway.devices.quirks import RecordNumbering
+from gateway.model import DeviceKind
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "device-pages.py"))
@@ -157,6 +158,14 @@ def test_no_two_families_recognise_the_same_device() -> None:
     for facts in (Facts(manufacturer="TaiDoc"), Facts(manufacturer="i-SENS"), Facts(model="Contour Next")):
         found = [driver.name for driver in MODEL_DRIVERS if driver.recognises is not None and driver.recognises(facts)]
         assert 1 == len(found)
+
+
+def test_device_known_by_configuration_only_gets_the_generic_conversation() -> None:
+    """Where no advertisement is claimed, no maker's way is guessed."""
+    for kind, name in ((DeviceKind.GLUCOSE_METER, "gatt.glucose_meter"), (DeviceKind.SCALE, "gatt.scale")):
+        driver = driver_for_kind(kind, load_drivers())
+        assert driver is not None
+        assert name == driver.name
 
 
 def test_a_scale_is_never_taken_for_a_meter() -> None:

@@ -31,6 +31,8 @@ _REMEMBERED: Final = 8
 _SAME_WEIGH_IN: Final = timedelta(minutes=1)
 _CLOCK_SLACK: Final = timedelta(days=2)
 """A scale's clock that is right is at most a time zone away from UTC; one that was never set is years away."""
+_LAST_UNSET_YEAR: Final = 2015
+"""The clocks of these scales begin in 1970 or 2015 after a change of batteries."""
 _WINDOW: Final = timedelta(minutes=10)
 _MOST_IN_WINDOW: Final = 10
 _USUAL_CHANGE: Final = Decimal(10)
@@ -109,6 +111,8 @@ class MiScale:
         told = state.get("told")
         self._told = told.split(" ")[-_REMEMBERED:] if isinstance(told, str) and told else []
         self._trust = _Trust(_last_kg(state))
+        newest = state.get("newest_stamp")
+        self._newest_stamp = newest if isinstance(newest, str) else ""
         self._current: _WeighIn | None = None
         self._has_moved = False
         self._has_spoiled = False
@@ -149,6 +153,8 @@ class MiScale:
             return self._impedance(current, measured, frame)
         if measured.is_removed and (time_stamp is None or identity in self._told):
             return []
+        if time_stamp is None and self._is_old(measured.time_stamp):
+            return []
         is_repeat = identity in self._told and not (measured.time_stamp is None and self._has_moved)
         name = f"rx-{heard_at.isoformat()}" if time_stamp is None else time_stamp.isoformat()
         if is_repeat:
@@ -161,6 +167,8 @@ class MiScale:
             return _refusal(self._trust, frame)
         self._has_moved = False
         self._told = [*self._told[1 - _REMEMBERED :], identity]
+        if time_stamp is not None:
+            self._newest_stamp = max(self._newest_stamp, time_stamp.isoformat())
         has_impedance = measured.impedance_ohm is not None
         self._current = _WeighIn(name, identity, measured.raw_weight, time_stamp, heard_at, has_impedance)
         record = BroadcastWeight(
@@ -184,6 +192,12 @@ class MiScale:
         is_close = timedelta() <= heard_at - current.heard_at <= _SAME_WEIGH_IN
         return is_close and measured.raw_weight == current.raw_weight
 
+    def _is_old(self, time_stamp: datetime | None) -> bool:
+        """Whether a clock that has been right before says a time of the past: an old broadcast, played again."""
+        if time_stamp is None or time_stamp.year <= _LAST_UNSET_YEAR:
+            return False
+        return time_stamp.isoformat() <= self._newest_stamp
+
     def _impedance(self, current: _WeighIn, measured: MiScaleMeasurement, frame: Frame) -> list[Keep]:
         if measured.impedance_ohm is None or current.has_impedance:
             return []
@@ -202,9 +216,12 @@ class MiScale:
 
     def _mark(self) -> Mark:
         last = self._trust.last_kg
-        return Mark(
-            BROADCAST_CHECKPOINT, {"told": " ".join(self._told), "last_kg": None if last is None else str(last)}
-        )
+        state: dict[str, str | int | bool | None] = {
+            "told": " ".join(self._told),
+            "last_kg": None if last is None else str(last),
+            "newest_stamp": self._newest_stamp,
+        }
+        return Mark(BROADCAST_CHECKPOINT, state)
 
 
 class BthomeScale:

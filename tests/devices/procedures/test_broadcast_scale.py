@@ -151,6 +151,13 @@ def test_rate_is_limited_and_the_excess_is_set_aside_once() -> None:
     assert BOB == ear.masses[-1]
 
 
+def test_old_broadcast_played_again_is_nothing() -> None:
+    """Recorded weeks ago under the scale's address: its own time stamp gives it away. A lost clock does not."""
+    state = mi().hear(weigh_in(ALICE, STAMP)).state
+    assert [] == mi(state).hear(weigh_in(BOB, STAMP - timedelta(days=30))).masses
+    assert [BOB] == mi(state).hear(weigh_in(BOB, datetime(2015, 1, 1))).masses  # noqa: DTZ001
+
+
 def test_weight_far_from_the_one_before_is_marked() -> None:
     """Also over a restart; the first weight has nothing to be compared with."""
     ear = mi().hear(weigh_in(ALICE, STAMP))

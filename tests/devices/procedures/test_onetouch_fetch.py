@@ -88,8 +88,13 @@ def visit(meter: Meter, shelf: Shelf, *, cut_after: int | None = None, silences:
     return converse(OneTouchFetch(NOW, shelf.state), meter, shelf, identity, cut_after=cut_after, silences=silences)
 
 
+def kept(shelf: Shelf) -> list[tuple[Keep, GlucoseRecord]]:
+    return [(keep, r) for keep in shelf.keeps for r in keep.records if isinstance(r, GlucoseRecord)]
+
+
 def numbers(shelf: Shelf) -> list[tuple[int, int]]:
-    return sorted((epoch, number) for epoch, number, _ in shelf.records)  # type: ignore[misc]
+    """(epoch, number) of every kept record."""
+    return sorted((keep.epoch, record.measurement.sequence) for keep, record in kept(shelf))
 
 
 def test_first_visit_reads_downwards_and_marks_with_the_records() -> None:
@@ -148,7 +153,7 @@ def test_repeated_answers_are_no_further_records(packet_octets: int) -> None:
     """Each frame twice, whole or in pieces: the number of a record is not moved by it."""
     meter, shelf = Meter(memory(1, 6), repeats=2, packet_octets=packet_octets), Shelf()
     visit(meter, shelf)
-    times = {n: t for _, n, t in shelf.records}  # type: ignore[misc]
+    times = {record.measurement.sequence: record.measurement.base_time for _, record in kept(shelf)}
     assert {n: datetime(2000, 1, 1) + timedelta(seconds=s) for n, (s, _) in meter.tests.items()} == times  # noqa: DTZ001
 
 
