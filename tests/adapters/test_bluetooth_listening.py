@@ -111,6 +111,19 @@ async def test_bthome_scale_is_heard(air: VirtualAir) -> None:
     assert [ALICE, BOB] == [batch.readings[0].value for batch in intake.batches]
 
 
+async def test_spoofed_weights_are_marked_and_limited(air: VirtualAir) -> None:
+    """Somebody sends plausible weights under the enrolled address: ten at most, each marked, then one note of it."""
+    spoof = await scale_on(air)
+    intake = MemoryIntake()
+    async with running(make_source(air), intake):
+        for number in range(14):
+            await spoof.tell_each([encode_mi_scale(ALICE + number, STAMP + timedelta(seconds=number))])
+        await intake.until(lambda: len(intake.quarantined) == 1)
+        await spoof.tell_each([encode_mi_scale(BOB, STAMP + timedelta(seconds=60))])
+    assert 10 == len(intake.readings)
+    assert all(UNAUTHENTICATED in reading.context.status for reading in intake.readings.values())
+
+
 async def test_weigh_in_waits_for_the_store(air: VirtualAir) -> None:
     """A scale says it once: the batch is offered until it is taken."""
     scale = await scale_on(air)

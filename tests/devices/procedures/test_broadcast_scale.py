@@ -203,3 +203,33 @@ def test_no_octets_make_a_listener_raise(words: list[tuple[str, bytes]]) -> None
         assert sum(len(keep.spoiled) for keep in kept) <= 1
         assert listener.wait_s is None
         assert [] == listener.on_silence()
+
+
+Step = tuple[int, bool, int, int, bool]
+
+
+@given(st.lists(st.tuples(st.integers(9000, 9300), st.booleans(), st.integers(1, 4), st.integers(0, 3), st.booleans())))
+def test_any_queue_of_people_gives_one_reading_each(steps: list[Step]) -> None:
+    """Whoever steps on, however often each payload is repeated, and with a restart between any two people: one weight
+    each, and an impedance for exactly those who had one, under the name of their own weight."""
+    ear, records, state = body(), list[BroadcastWeight](), dict[str, str | int | bool | None]()
+    for place, (raw, has_impedance, repeats, after_removal, is_restarted) in enumerate(steps[:20]):
+        mass, stamp = Decimal(raw) / 200, STAMP + timedelta(minutes=2 * place)
+        ohm = 400 + place if has_impedance else None
+        stable = encode_mi_body_composition(mass, stamp)
+        final = encode_mi_body_composition(mass, stamp, impedance_ohm=ohm)
+        removed = encode_mi_body_composition(mass, stamp, impedance_ohm=ohm, is_removed=True)
+        ear.hear([encode_mi_body_composition(mass / 3, stamp, is_stable=False)] * repeats)
+        ear.hear([stable] * repeats + [final] * repeats + [removed] * after_removal)
+        ear.hear([removed] * after_removal, after=timedelta(seconds=30))
+        state = ear.state or state
+        if is_restarted:
+            records += ear.records
+            later, ear = ear.at, body(state)
+            ear.at = later
+        ear.at += timedelta(minutes=1)
+    records += ear.records
+    weights = [record for record in records if record.mass is not None]
+    assert [Decimal(raw) / 200 for raw, *_ in steps[:20]] == [record.mass for record in weights]
+    by_name = {weights[place].weigh_in: 400 + place for place, step in enumerate(steps[:20]) if step[1]}
+    assert by_name == {r.weigh_in: int(r.impedance_ohm) for r in records if r.impedance_ohm is not None}

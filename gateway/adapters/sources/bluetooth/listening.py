@@ -16,7 +16,7 @@ from gateway.adapters.sources.bluetooth.material import Material
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import Driver
 from gateway.devices.procedures import Keep, Listener
-from gateway.errors import StoreUnavailable
+from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Checkpoint, DeviceId
 from gateway.ports import Clock, DeviceSighting, Intake
 
@@ -68,15 +68,22 @@ class Listening:
         """Make readings of what is heard, for ever."""
         while True:
             try:
-                async with asyncio.timeout(None if self._listener is None else self._listener.wait_s):
-                    driver, advert, heard_at = await self._heard.get()
-            except TimeoutError:
-                if self._listener is not None:
-                    await self._keep_all(intake, self._listener.on_silence(), self._clock.now())
-                continue
-            listener = await self._listener_of(driver, intake)
-            if listener is not None:
-                await self._keep_all(intake, listener.on_advert(advert, heard_at), heard_at)
+                await self._next(intake)
+            except GatewayError as error:
+                log.warning("bluetooth.broadcast_lost", device=self.device_id, error=type(error).__name__)
+
+    async def _next(self, intake: Intake) -> None:
+        """One advertisement, or the silence that a listener waits for."""
+        try:
+            async with asyncio.timeout(None if self._listener is None else self._listener.wait_s):
+                driver, advert, heard_at = await self._heard.get()
+        except TimeoutError:
+            if self._listener is not None:
+                await self._keep_all(intake, self._listener.on_silence(), self._clock.now())
+            return
+        listener = await self._listener_of(driver, intake)
+        if listener is not None:
+            await self._keep_all(intake, listener.on_advert(advert, heard_at), heard_at)
 
     async def _listener_of(self, driver: Driver, intake: Intake) -> Listener | None:
         """The driver's listener, begun with the last durable checkpoint."""
