@@ -1,9 +1,11 @@
 """Reading a glucose meter whose record numbers name nothing: 0 is the newest, so that every test renumbers them all.
 
     subscribe, read the feature
-    count everything, look at the newest record
+    count everything, look at the record that the meter calls its last
       both as at the last complete visit -> close
       else -> report everything -> wait for what is late -> keep -> close
+
+Whichever end of its memory a meter calls the last: a new test changes the count, or in a full memory both ends of it.
 
 A record is named by its base time and its value. Everything is read again whenever anything is new, because no filter
 can be trusted: numbers move, and a filter by time would pass over a test made after the clock was set back. Reading a
@@ -82,11 +84,11 @@ class GlucoseDump:
     def __init__(self, state: Mapping[str, str | int | bool | None] | None = None, *, is_dual: bool = False) -> None:
         state = state or {}
         self._known_count = state.get("count")
-        self._known_newest = state.get("newest")
+        self._known_last = state.get("last")
         self._is_dual = is_dual
         self._step = _Step.SUBSCRIBING
         self._count: int | None = None
-        self._newest: GlucoseMeasurement | None = None
+        self._last: GlucoseMeasurement | None = None
         self._records: dict[tuple[int, _Name], tuple[GlucoseMeasurement, Frame]] = {}
         self._contexts: dict[int, tuple[GlucoseContext, Frame]] = {}
         self._spoiled: list[Spoiled] = []
@@ -173,7 +175,7 @@ class GlucoseDump:
         return [Write(_RACP, racp.count_all())]
 
     def _look(self) -> list[Request]:
-        """Is the newest record the one that was the newest? A meter that cannot say so is read whole."""
+        """Is its last record the one that was the last? A meter that cannot say so is read whole."""
         self._step = _Step.LOOKING
         return [Write(_RACP, racp.report_last())]
 
@@ -189,11 +191,11 @@ class GlucoseDump:
         match self._step:
             case _Step.COUNTING:
                 self._count = answer.count if isinstance(answer, RacpCount) else None
-                is_unchanged = self._count is not None and self._count == self._known_count
-                return self._look() if is_unchanged else self._report()
+                return self._look()
             case _Step.LOOKING:
-                is_known = self._newest is not None and _name_text(self._newest) == self._known_newest
-                return self._finish(Outcome.COMPLETE) if is_known else self._report()
+                is_known = self._last is not None and _name_text(self._last) == self._known_last
+                is_as_many = self._count is not None and self._count == self._known_count
+                return self._finish(Outcome.COMPLETE) if is_known and is_as_many else self._report()
             case _Step.REPORTING if isinstance(answer, RacpResult) and answer.request == RacpOpCode.REPORT_RECORDS:
                 if not answer.is_success:
                     return self._finish(Outcome.REFUSED, f"record access code {int(answer.code)}")
@@ -206,7 +208,7 @@ class GlucoseDump:
 
     def _take(self, measurement: GlucoseMeasurement, frame: Frame) -> None:
         if self._step is _Step.LOOKING:
-            self._newest = measurement
+            self._last = measurement
         else:
             self._records[measurement.sequence, _name(measurement)] = (measurement, frame)
 
@@ -252,10 +254,9 @@ class GlucoseDump:
 
     def _mark(self) -> Mark | None:
         """What a visit that finds nothing new will find: as many records, and the same one to be called the last."""
-        if self._count is None or not self._records:
+        if self._count is None or self._last is None:
             return None
-        newest, _ = min(self._records.values(), key=lambda entry: entry[0].sequence)
-        return Mark(GLUCOSE_CHECKPOINT, {"epoch": 0, "count": self._count, "newest": _name_text(newest)})
+        return Mark(GLUCOSE_CHECKPOINT, {"epoch": 0, "count": self._count, "last": _name_text(self._last)})
 
 
 def _name(measurement: GlucoseMeasurement) -> _Name:

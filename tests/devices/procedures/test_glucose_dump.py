@@ -36,6 +36,13 @@ class Backwards(ScriptedMeter):
         self.records = [MeterRecord(0, at, Decimal(mg_dl), context=context), *older]
 
 
+class FromTheOtherEnd(Backwards):
+    """Its last record is the one with the highest number."""
+
+    def _chosen(self, data: bytes) -> list[MeterRecord]:
+        return self.records[-1:] if data[1] == 6 else super()._chosen(data)
+
+
 def key_of(_keep: Keep, record: Record) -> str:
     assert isinstance(record, GlucoseRecord)
     (reading,) = glucose_readings(
@@ -91,6 +98,21 @@ def test_full_memory_that_drops_its_oldest_is_read_on() -> None:
     visit(meter, shelf)
     made(1, first=4, meter=meter)
     del meter.records[-1]
+    visit(meter, shelf)
+    assert 5 == len(shelf.records)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_meter_that_calls_its_oldest_record_the_last(is_full: bool) -> None:
+    """By its numbers the oldest record is the last: a new test is found all the same, and so is that there is none."""
+    meter, shelf = FromTheOtherEnd([]), Shelf()
+    made(4, meter=meter)
+    visit(meter, shelf)
+    visit(meter, shelf)
+    assert [b"\x04\x01", b"\x01\x06"] == meter.log
+    made(1, first=4, meter=meter)
+    if is_full:
+        del meter.records[-1]
     visit(meter, shelf)
     assert 5 == len(shelf.records)
 
