@@ -21,7 +21,7 @@ WORDS = {
     "bonding": "link",
     "hangs_up_unbonded": "hangs up without a bond",
     "keeps_one_bond": "keeps one bond only",
-    "wake_s": "awake, seconds",
+    "wake_s": "awake, seconds (a general figure, not measured)",
     "link_end": "who ends the link",
     "clock": "its clock",
     "numbering": "record numbers",
@@ -53,7 +53,7 @@ def _index() -> str:
 def _lines(family: Family) -> Iterator[str]:
     yield f"# {family.title}"
     yield ""
-    yield f"Recognised by {family.seen_by}."
+    yield f"Recognised by {family.seen_by} [{family.seen_certainty.value}]."
     for driver in family.drivers:
         yield from ("", f"## {driver.title}", "")
         yield from _driver(driver)

@@ -42,7 +42,7 @@ def backwards(count: int) -> list[MeterRecord]:
 async def test_backwards_meter_is_recognised_after_connecting(air: VirtualAir) -> None:
     """It advertises a name that says nothing; its maker's name decides, at the first visit and at later ones."""
     meter = VirtualMeter(air, METER, "meter", "S-1", backwards(5), clock=wall, secure=False)
-    meter.manufacturer, meter.model = "TaiDoc", "TD-4277"
+    meter.manufacturer, meter.model = "TaiDoc", "TD-4286"
     await meter.start()
     settings = BluetoothSettings(
         enabled=True, connect_timeout_s=5.0, procedure_timeout_s=5.0, quiet_s=0.1, retry_s=0.05, revisit_s=0.05

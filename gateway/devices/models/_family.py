@@ -12,7 +12,21 @@ from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Steps
 from gateway.devices.procedures import Facts
 from gateway.devices.quirks import Quirks
 
-__all__ = ["BY_OPENSCALE", "Certainty", "Check", "Family", "NotRead", "Note", "Shown", "like", "named", "says"]
+__all__ = [
+    "BY_OPENSCALE",
+    "METER_STEPS",
+    "METER_WAKE_S",
+    "SCALE_STEPS",
+    "Certainty",
+    "Check",
+    "Family",
+    "NotRead",
+    "Note",
+    "Shown",
+    "like",
+    "named",
+    "says",
+]
 
 
 class Certainty(enum.StrEnum):
@@ -88,6 +102,7 @@ class Family:
         drivers: how they are read.
         not_read: those that are not.
         seen_by: how the family is recognised, in words.
+        seen_certainty: how sure that is.
         notes: known oddities.
         checks: what works.
     """
@@ -97,6 +112,7 @@ class Family:
     drivers: tuple[Driver, ...] = ()
     not_read: tuple[NotRead, ...] = ()
     seen_by: str = ""
+    seen_certainty: Certainty = Certainty.ONE_REPORT
     notes: tuple[Note, ...] = ()
     checks: tuple[Check, ...] = ()
 
@@ -106,6 +122,34 @@ BY_OPENSCALE: Final = (
     "Its readings can come over MQTT, from the openScale app of a telephone.",
 )
 """The route of most scales with a protocol of their own."""
+
+
+METER_WAKE_S: Final = 30.0
+"""No family was measured: meters in general advertise for some tens of seconds after a test or a press of a button."""
+METER_STEPS: Final = Steps(
+    fr=(
+        "Allumez le lecteur et mettez-le en mode association Bluetooth, comme l’indique sa notice.",
+        "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
+        "Si le lecteur montre un nombre, tapez-le ; sinon attendez le message « associé ».",
+    ),
+    en=(
+        "Switch the meter on and put it into Bluetooth pairing mode, as its booklet says.",
+        "On the page of the gateway, choose the meter in the list.",
+        "If the meter shows a number, type it; otherwise wait for the message that it is paired.",
+    ),
+)
+SCALE_STEPS: Final = Steps(
+    fr=(
+        "Mettez la balance en mode association Bluetooth, comme l’indique sa notice.",
+        "Sur la page de la passerelle, choisissez la balance dans la liste.",
+        "Attendez le message « associé », puis pesez-vous une fois.",
+    ),
+    en=(
+        "Put the scale into Bluetooth pairing mode, as its booklet says.",
+        "On the page of the gateway, choose the scale in the list.",
+        "Wait for the message that it is paired, then weigh yourself once.",
+    ),
+)
 
 
 def like(

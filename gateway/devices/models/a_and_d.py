@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named
-from gateway.devices.quirks import Bonding, LinkEnd, Quirks
+from gateway.devices.models._family import SCALE_STEPS, Certainty, Check, Family, Note, Shown, like, named
+from gateway.devices.quirks import Quirks
 
 __all__ = ["FAMILY"]
 
@@ -15,27 +14,17 @@ FAMILY = Family(
         like(
             "gatt.scale",
             name="a_and_d.scale",
-            title="A&D UC-352BLE, UC-350BLE",
+            title="A&D UC-352BLE",
             matches=named("a&d_uc", company=0x0069, services=frozenset({"181d"})),
-            quirks=Quirks(bonding=Bonding.JUST_WORKS, link_end=LinkEnd.DEVICE_AFTER_TRANSFER),
-            pairing=Steps(
-                fr=(
-                    "Gardez le bouton sous la balance appuyé jusqu’à ce que « Pr » s’affiche.",
-                    "Sur la page de la passerelle, choisissez la balance dans la liste.",
-                    "Attendez le message « associé », puis pesez-vous une fois.",
-                ),
-                en=(
-                    "Hold the button under the scale down until it shows Pr.",
-                    "On the page of the gateway, choose the scale in the list.",
-                    "Wait for the message that it is paired, then weigh yourself once.",
-                ),
-            ),
+            quirks=Quirks(),
+            pairing=SCALE_STEPS,
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name `A&D_UC...`; without a name company id 0x0069 with service 181D",
     notes=(
         Note("Scales and blood pressure monitors follow the adopted services 181D and 1810.", Certainty.ONE_REPORT),
-        Note("A stored weighing is told when the scale wakes after the next one.", Certainty.ONE_REPORT),
+        Note("One published stand-in of UC-352BLE has a weight service of its own and no 181D.", Certainty.ONE_REPORT),
     ),
     checks=(
         Check(

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
+from gateway.devices.models._family import (
+    METER_STEPS,
+    METER_WAKE_S,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    Shown,
+    like,
+    named,
+    says,
+)
 from gateway.devices.quirks import Bonding, ClockAccess, LinkEnd, Quirks
 
 __all__ = ["FAMILY"]
@@ -23,18 +34,8 @@ _STEPS = Steps(
     ),
 )
 _AVIVA_STEPS = Steps(
-    fr=(
-        "Allumez le lecteur et ouvrez son menu Réglages, puis « Sans fil ».",
-        "Choisissez « Associer », puis choisissez le lecteur sur la page de la passerelle.",
-        "Tapez les six chiffres affichés par le lecteur.",
-        "Après chaque mesure, lancez l’envoi depuis le menu du lecteur : il n’envoie rien de lui-même.",
-    ),
-    en=(
-        "Switch the meter on and open its menu Settings, then Wireless.",
-        "Choose Pair, then choose the meter on the page of the gateway.",
-        "Type the six digits that the meter shows.",
-        "After each test start the transfer in the meter's menu: it sends nothing by itself.",
-    ),
+    fr=(*METER_STEPS.fr, "Après chaque mesure, lancez l’envoi sur le lecteur : il n’envoie rien de lui-même."),
+    en=(*METER_STEPS.en, "After each test start the transfer on the meter: it sends nothing by itself."),
 )
 
 FAMILY = Family(
@@ -47,7 +48,7 @@ FAMILY = Family(
             title="Accu-Chek Guide, Guide Me, Instant",
             matches=named("meter+"),
             quirks=Quirks(
-                bonding=Bonding.PASSKEY, hangs_up_unbonded=True, wake_s=30.0, link_end=LinkEnd.DEVICE_WHEN_IDLE
+                bonding=Bonding.PASSKEY, hangs_up_unbonded=True, wake_s=METER_WAKE_S, link_end=LinkEnd.DEVICE_WHEN_IDLE
             ),
             pairing=_STEPS,
         ),
@@ -57,16 +58,15 @@ FAMILY = Family(
             title="Accu-Chek Aviva Connect, Performa Connect",
             matches=named("accu-chek aviva", "accu-chek performa", services=frozenset({"1808"})),
             quirks=Quirks(
-                bonding=Bonding.PASSKEY,
                 hangs_up_unbonded=True,
-                wake_s=30.0,
-                link_end=LinkEnd.DEVICE_AFTER_TRANSFER,
+                wake_s=METER_WAKE_S,
                 clock=ClockAccess.DATE_TIME,
             ),
             pairing=_AVIVA_STEPS,
             recognises=says(model=("aviva", "performa", "accu-chek aviva", "accu-chek performa")),
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name `meter+` and the serial; Aviva and Performa also by their model text",
     notes=(
         Note("Time offsets are large: the internal clock is far from the wall clock.", Certainty.CAPTURED),

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from gateway.devices.drivers import Steps
-from gateway.devices.models._family import BY_OPENSCALE, Certainty, Check, Family, Note, NotRead, Shown, like, named
-from gateway.devices.quirks import Bonding, LinkEnd, Quirks
+from gateway.devices.models._family import (
+    BY_OPENSCALE,
+    METER_STEPS,
+    METER_WAKE_S,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    NotRead,
+    Shown,
+    like,
+    named,
+)
+from gateway.devices.quirks import Bonding, Quirks
 
 __all__ = ["FAMILY"]
 
@@ -12,15 +24,15 @@ _SCALE_SERVICES = frozenset({"181d", "181b", "181c"})
 _STEPS = Steps(
     fr=(
         "Posez la balance sur un sol dur et montez dessus un instant : elle s’allume.",
-        "Créez votre profil sur la balance (bouton Utilisateur) et notez son numéro.",
+        "Créez votre profil sur la balance et notez son numéro.",
         "Sur la page de la passerelle, choisissez la balance dans la liste pendant qu’elle est allumée.",
-        "Tapez le code à quatre chiffres affiché par la balance pour votre profil.",
+        "Tapez le code à quatre chiffres de votre profil, comme l’indique sa notice.",
     ),
     en=(
         "Put the scale on a hard floor and step on it for a moment: it switches on.",
-        "Make your profile on the scale (button User) and note its number.",
+        "Make your profile on the scale and note its number.",
         "On the page of the gateway, choose the scale in the list while it is on.",
-        "Type the code of four digits that the scale shows for your profile.",
+        "Type the code of four digits of your profile, as its booklet says.",
     ),
 )
 _SCALE = "tests/adapters/test_bluetooth_source.py::test_scale_with_users_is_read_with_consent"
@@ -38,7 +50,7 @@ FAMILY = Family(
                 company=0x0611,
                 services=_SCALE_SERVICES,
             ),
-            quirks=Quirks(bonding=Bonding.JUST_WORKS, link_end=LinkEnd.DEVICE_WHEN_IDLE),
+            quirks=Quirks(bonding=Bonding.JUST_WORKS),
             pairing=_STEPS,
         ),
         like(
@@ -48,7 +60,7 @@ FAMILY = Family(
             matches=named(
                 "sbf72", "sbf73", "sanitas sbf72", "sanitas sbf73", "bf915", "beurer bf915", services=_SCALE_SERVICES
             ),
-            quirks=Quirks(bonding=Bonding.JUST_WORKS, link_end=LinkEnd.DEVICE_WHEN_IDLE, first_user_slot=1),
+            quirks=Quirks(bonding=Bonding.JUST_WORKS, first_user_slot=1),
             pairing=_STEPS,
         ),
         like(
@@ -56,19 +68,8 @@ FAMILY = Family(
             name="beurer.meter",
             title="Beurer GL48, GL49, GL50 evo",
             matches=named("gl48", "gl49", "gl50", "beurer gl", services=frozenset({"1808"})),
-            quirks=Quirks(hangs_up_unbonded=True),
-            pairing=Steps(
-                fr=(
-                    "Allumez le lecteur et activez Bluetooth dans ses réglages.",
-                    "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
-                    "Si le lecteur montre un nombre, tapez-le ; sinon attendez le message « associé ».",
-                ),
-                en=(
-                    "Switch the meter on and switch Bluetooth on in its settings.",
-                    "On the page of the gateway, choose the meter in the list.",
-                    "If the meter shows a number, type it; otherwise wait for the message that it is paired.",
-                ),
-            ),
+            quirks=Quirks(hangs_up_unbonded=True, wake_s=METER_WAKE_S),
+            pairing=METER_STEPS,
         ),
     ),
     not_read=(
@@ -76,8 +77,8 @@ FAMILY = Family(
             name="beurer.own_protocol",
             title="Beurer BF700, BF710, BF800; Sanitas SBF70, SBF75; Runtastic Libra",
             matches=named(
-                *(f"{brand}{bf}{n}" for brand in ("", "beurer ") for bf in ("bf", "bf-") for n in (700, 710, 800)),
-                *("sbf70", "sbf75", "sanitas sbf70", "sanitas sbf75", "libra", "runtastic"),
+                *(f"{brand}bf{n}" for brand in ("", "beurer ") for n in (700, 710, 800)),
+                *("sbf70", "sbf75", "sanitas sbf70", "sanitas sbf75", "rt-libra"),
             ),
             reason=(
                 "Cette balance parle un langage propre à son fabricant, qui n’est pas publié.",
@@ -86,6 +87,7 @@ FAMILY = Family(
             route=BY_OPENSCALE,
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name (`BF720`, `SBF72`, `GL50`...); without a name company id 0x0611 with a scale's service",
     notes=(
         Note("The scales advertise 181D only, and have 181B and 181C too.", Certainty.CAPTURED),

@@ -99,6 +99,7 @@ XIAOMI = Family(
             route=_BY_HOME_ASSISTANT,
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="service data 181D of 10 octets or 181B of 13 octets",
     notes=(
         Note(
@@ -163,6 +164,7 @@ BTHOME = Family(
             route=_BY_HOME_ASSISTANT,
         ),
     ),
+    seen_certainty=Certainty.STANDARD,
     seen_by="service data FCD2, version 2, not encrypted, with a mass",
     notes=(
         Note(

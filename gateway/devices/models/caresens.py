@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
-from gateway.devices.quirks import Bonding, ClockAccess, LinkEnd, Quirks
+from gateway.devices.models._family import (
+    METER_STEPS,
+    METER_WAKE_S,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    Shown,
+    like,
+    named,
+    says,
+)
+from gateway.devices.quirks import ClockAccess, Quirks
 
 __all__ = ["FAMILY"]
 
@@ -18,26 +28,13 @@ FAMILY = Family(
             title="CareSens N Premier, CareSens Dual, Keto-Mojo",
             matches=named("caresens", "keto-mojo", "ketomojo", company=0x089E, services=frozenset({"1808"})),
             quirks=Quirks(
-                bonding=Bonding.PASSKEY,
                 hangs_up_unbonded=True,
-                wake_s=30.0,
-                link_end=LinkEnd.DEVICE_AFTER_TRANSFER,
+                wake_s=METER_WAKE_S,
                 clock=ClockAccess.VENDOR,
                 is_dual=True,
             ),
             services=("fff0",),
-            pairing=Steps(
-                fr=(
-                    "Allumez le lecteur, ouvrez ses réglages et choisissez Bluetooth, puis « Associer ».",
-                    "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
-                    "Tapez les six chiffres affichés par le lecteur (souvent les derniers de son numéro de série).",
-                ),
-                en=(
-                    "Switch the meter on, open its settings and choose Bluetooth, then Pair.",
-                    "On the page of the gateway, choose the meter in the list.",
-                    "Type the six digits that the meter shows (often the last ones of its serial number).",
-                ),
-            ),
+            pairing=METER_STEPS,
             recognises=says(maker=("i-sens", "isens"), model=("caresens", "keto-mojo")),
         ),
     ),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
-from gateway.devices.quirks import Bonding, LinkEnd, Quirks
+from gateway.devices.models._family import METER_WAKE_S, Certainty, Check, Family, Note, Shown, like, named, says
+from gateway.devices.quirks import Quirks
 
 __all__ = ["FAMILY"]
 
@@ -13,13 +13,13 @@ _STEPS = Steps(
     fr=(
         "Lecteur éteint, gardez son bouton appuyé jusqu’à ce que la lumière bleue clignote.",
         "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
-        "Tapez les six chiffres imprimés au dos du lecteur ou affichés par lui.",
+        "Si le lecteur montre un nombre ou en porte un, tapez-le.",
         "Fermez l’application Contour du téléphone : elle prendrait le lecteur à la passerelle.",
     ),
     en=(
         "With the meter off, hold its button down until the blue light blinks.",
         "On the page of the gateway, choose the meter in the list.",
-        "Type the six digits on the back of the meter or on its display.",
+        "If the meter shows or bears a number, type it.",
         "Close the Contour app of the telephone: it would take the meter away from the gateway.",
     ),
 )
@@ -41,18 +41,12 @@ FAMILY = Family(
             name="contour",
             title="Contour Next One, Next, Plus One, Plus Elite",
             matches=_matches,
-            quirks=Quirks(
-                bonding=Bonding.PASSKEY,
-                hangs_up_unbonded=True,
-                keeps_one_bond=True,
-                wake_s=30.0,
-                link_end=LinkEnd.DEVICE_WHEN_IDLE,
-                sends_whole_memory=True,
-            ),
+            quirks=Quirks(hangs_up_unbonded=True, wake_s=METER_WAKE_S, sends_whole_memory=True),
             pairing=_STEPS,
             recognises=says(maker=("ascensia",), model=("contour",)),
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name `Contour` and the serial, company id 0x0167, or its maker's text",
     notes=(
         Note(

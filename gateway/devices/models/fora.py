@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
-from gateway.devices.quirks import Bonding, ClockAccess, LinkEnd, Quirks, RecordNumbering
+from gateway.devices.models._family import (
+    METER_STEPS,
+    METER_WAKE_S,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    Shown,
+    like,
+    named,
+    says,
+)
+from gateway.devices.quirks import ClockAccess, Quirks, RecordNumbering
 
 __all__ = ["FAMILY"]
 
@@ -15,35 +25,25 @@ FAMILY = Family(
         like(
             "gatt.glucose_meter",
             name="fora",
-            title="FORA Diamond, DM30b, 6 Connect and other TaiDoc meters",
+            title="FORA Diamond, DM30b and other TaiDoc meters with the Glucose Service",
             matches=named("fora", "taidoc", "diamond", services=frozenset({"1808"})),
             quirks=Quirks(
-                bonding=Bonding.WHEN_REFUSED,
                 hangs_up_unbonded=True,
-                wake_s=30.0,
-                link_end=LinkEnd.DEVICE_AFTER_TRANSFER,
+                wake_s=METER_WAKE_S,
                 clock=ClockAccess.NONE,
                 numbering=RecordNumbering.BACKWARDS,
                 sends_whole_memory=True,
                 is_dual=True,
             ),
-            pairing=Steps(
-                fr=(
-                    "Faites une mesure, ou allumez le lecteur et gardez son bouton appuyé jusqu’au symbole Bluetooth.",
-                    "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
-                    "Si le lecteur montre un nombre, tapez-le ; sinon attendez le message « associé ».",
-                ),
-                en=(
-                    "Make a test, or switch the meter on and hold its button down until the Bluetooth symbol shows.",
-                    "On the page of the gateway, choose the meter in the list.",
-                    "If the meter shows a number, type it; otherwise wait for the message that it is paired.",
-                ),
-            ),
+            pairing=METER_STEPS,
             recognises=says(maker=("taidoc", "foracare"), model=("fora", "dm30", "diamond")),
         ),
     ),
     seen_by="local name `FORA`, `TAIDOC` or `DIAMOND` with service 1808, or what Device Information says",
+    seen_certainty=Certainty.CAPTURED,
     notes=(
+        Note("Other TaiDoc meters have a protocol of their own and no 1808: those are not read.", Certainty.ONE_REPORT),
+        Note("The local name DIAMOND was not found in any driver.", Certainty.ONE_REPORT),
         Note(
             "Firmware 1.2.4 of DM30b numbers records backwards, 0 is the newest: base time and value name a record.",
             Certainty.CAPTURED,

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, like, named, says
-from gateway.devices.quirks import Bonding, Quirks
+from gateway.devices.models._family import (
+    METER_STEPS,
+    METER_WAKE_S,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    Shown,
+    like,
+    named,
+    says,
+)
+from gateway.devices.quirks import Quirks
 
 __all__ = ["FAMILY"]
 
@@ -15,26 +25,16 @@ FAMILY = Family(
         like(
             "gatt.glucose_meter",
             name="glucomen",
-            title="GlucoMen Day, GlucoMen Areo",
+            title="GlucoMen Areo with Bluetooth",
             matches=named("glucomen", services=frozenset({"1808"})),
-            quirks=Quirks(bonding=Bonding.WHEN_REFUSED, hangs_up_unbonded=True),
-            pairing=Steps(
-                fr=(
-                    "Allumez le lecteur et activez Bluetooth dans ses réglages.",
-                    "Sur la page de la passerelle, choisissez le lecteur dans la liste.",
-                    "Si le lecteur montre un nombre, tapez-le ; sinon attendez le message « associé ».",
-                ),
-                en=(
-                    "Switch the meter on and switch Bluetooth on in its settings.",
-                    "On the page of the gateway, choose the meter in the list.",
-                    "If the meter shows a number, type it; otherwise wait for the message that it is paired.",
-                ),
-            ),
+            quirks=Quirks(hangs_up_unbonded=True, wake_s=METER_WAKE_S),
+            pairing=METER_STEPS,
             recognises=says(maker=("menarini",), model=("glucomen",)),
         ),
     ),
     seen_by="local name `GlucoMen` with service 1808, or what Device Information says",
     notes=(
+        Note("GlucoMen Day is a sensor and a pump, not a meter: nothing is known about its radio.", Certainty.CAPTURED),
         Note("The models with Bluetooth are said to follow the standard.", Certainty.ONE_REPORT),
         Note("Areo 2K is read by NFC in the only public driver.", Certainty.CAPTURED),
     ),

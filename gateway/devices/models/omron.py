@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from gateway.devices.advert import Advert
-from gateway.devices.drivers import Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, NotRead, Shown, like, named
-from gateway.devices.quirks import Bonding, Quirks
+from gateway.devices.models._family import SCALE_STEPS, Certainty, Check, Family, Note, NotRead, Shown, like, named
+from gateway.devices.quirks import Quirks
 
 __all__ = ["FAMILY"]
 
 _STANDARD = frozenset({"181d", "181b"})
-_is_omron = named("blesmart", "omron", company=0x020E)
+_is_omron = named("blesmart", company=0x020E)
 
 
 def _has_own_protocol(advert: Advert) -> bool:
@@ -25,20 +24,9 @@ FAMILY = Family(
             "gatt.scale",
             name="omron.scale",
             title="Omron scales with the standard weight service",
-            matches=named("blesmart", "omron", company=0x020E, services=_STANDARD),
-            quirks=Quirks(bonding=Bonding.JUST_WORKS),
-            pairing=Steps(
-                fr=(
-                    "Gardez le bouton Bluetooth de la balance appuyé jusqu’à ce que son symbole clignote.",
-                    "Sur la page de la passerelle, choisissez la balance dans la liste.",
-                    "Attendez le message « associé », puis pesez-vous une fois.",
-                ),
-                en=(
-                    "Hold the Bluetooth button of the scale down until its symbol blinks.",
-                    "On the page of the gateway, choose the scale in the list.",
-                    "Wait for the message that it is paired, then weigh yourself once.",
-                ),
-            ),
+            matches=named("blesmart", company=0x020E, services=_STANDARD),
+            quirks=Quirks(),
+            pairing=SCALE_STEPS,
         ),
     ),
     not_read=(
@@ -56,6 +44,7 @@ FAMILY = Family(
             ),
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name `BLEsmart_...`; without a name company id 0x020E",
     notes=(
         Note("Most models have a memory protocol of their own with a pairing key.", Certainty.CAPTURED),

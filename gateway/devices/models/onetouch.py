@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import Driver, Opening, Steps
-from gateway.devices.models._family import Certainty, Check, Family, Note, Shown, named
+from gateway.devices.models._family import METER_STEPS, METER_WAKE_S, Certainty, Check, Family, Note, Shown, named
 from gateway.devices.onetouch import ONETOUCH_SERVICE
 from gateway.devices.procedures import OneTouchFetch, Procedure
 from gateway.devices.procedures.onetouch_fetch import ONETOUCH_CHECKPOINT
-from gateway.devices.quirks import Bonding, ClockAccess, LinkEnd, Quirks
+from gateway.devices.quirks import Bonding, ClockAccess, Quirks
 from gateway.model import DeviceKind
 
 __all__ = ["FAMILY"]
@@ -16,16 +16,14 @@ __all__ = ["FAMILY"]
 _by_name = named("onetouch")
 _STEPS = Steps(
     fr=(
-        "Allumez le lecteur et activez Bluetooth dans ses réglages (le symbole apparaît).",
-        "Choisissez « Associer » sur le lecteur, puis choisissez-le sur la page de la passerelle.",
+        *METER_STEPS.fr[:2],
         "Tapez les six chiffres affichés par le lecteur.",
-        "Fermez l’application OneTouch Reveal du téléphone : elle prendrait le lecteur à la passerelle.",
+        "Fermez l’application OneTouch du téléphone : elle prendrait le lecteur à la passerelle.",
     ),
     en=(
-        "Switch the meter on and switch Bluetooth on in its settings (the symbol appears).",
-        "Choose Pair on the meter, then choose it on the page of the gateway.",
+        *METER_STEPS.en[:2],
         "Type the six digits that the meter shows.",
-        "Close the OneTouch Reveal app of the telephone: it would take the meter away from the gateway.",
+        "Close the OneTouch app of the telephone: it would take the meter away from the gateway.",
     ),
 )
 
@@ -53,14 +51,14 @@ FAMILY = Family(
             quirks=Quirks(
                 bonding=Bonding.PASSKEY,
                 hangs_up_unbonded=True,
-                wake_s=60.0,
-                link_end=LinkEnd.DEVICE_WHEN_IDLE,
+                wake_s=METER_WAKE_S,
                 clock=ClockAccess.VENDOR,
             ),
             title="OneTouch Verio Flex, Verio Reflect, Select Plus Flex",
             pairing=_STEPS,
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name `OneTouch...`, or its own service",
     notes=(
         Note("A protocol of its own instead of the Glucose Service.", Certainty.CAPTURED),

@@ -15,7 +15,7 @@ _QN_COMPANY, _QN_HEAD = 0xFFFF, b"\xaa\xbb"
 _SOEHNLE_SERVICE = "352e3000"
 _MEDISANA_SERVICE = "78b2"
 _soehnle = named("shape100", "shape200", "shape50", "style100")
-_renpho = named("qn-scale", "renpho", "es-cs20m")
+_renpho = named("qn-scale", "renpho")
 _TOLD = Check(
     "a person is told why it cannot be read",
     Shown.VECTOR,
@@ -32,6 +32,8 @@ def _is_medisana(advert: Advert) -> bool:
 
 
 def _is_renpho(advert: Advert) -> bool:
+    if advert.services & {"181d", "181b"}:
+        return False  # some follow the standard
     return _renpho(advert) or advert.manufacturer_data.get(_QN_COMPANY, b"").startswith(_QN_HEAD)
 
 
@@ -50,6 +52,7 @@ MEDISANA = Family(
             ),
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="service 78B2",
     notes=(Note("The clock of these scales counts from the year 2010.", Certainty.CAPTURED),),
     checks=(_TOLD,),
@@ -66,6 +69,7 @@ SOEHNLE = Family(
             route=BY_OPENSCALE,
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="a service that begins with 352E3000, or local name `Shape...`, `Style100`",
     notes=(Note("A protocol of its own.", Certainty.CAPTURED),),
     checks=(_TOLD,),
@@ -82,6 +86,7 @@ RENPHO = Family(
             route=BY_OPENSCALE,
         ),
     ),
+    seen_certainty=Certainty.CAPTURED,
     seen_by="local name `QN-Scale` or `Renpho`, or company id 0xFFFF with AA BB",
     notes=(Note("Unit and user are agreed on in a conversation of its own over FFE0 or FFF0.", Certainty.CAPTURED),),
     checks=(_TOLD,),
@@ -93,12 +98,13 @@ EUFY = Family(
         NotRead(
             name="eufy.own_protocol",
             title="Eufy C1, P1, P2, P2 Pro",
-            matches=named("eufy"),
+            matches=named("eufy t91"),
             reason=_OWN_LANGUAGE,
             route=BY_OPENSCALE,
         ),
     ),
-    seen_by="local name `eufy...`",
+    seen_certainty=Certainty.CAPTURED,
+    seen_by="local name `eufy T91..`",
     notes=(Note("P2 and P2 Pro speak only after an AES handshake.", Certainty.CAPTURED),),
     checks=(_TOLD,),
 )
