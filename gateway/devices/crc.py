@@ -1,13 +1,14 @@
-"""The E2E-CRC of the continuous glucose monitoring service.
+"""The E2E-CRC of the continuous glucose monitoring service, and its unreflected sister that OneTouch meters use.
 
-Source: Bluetooth Continuous Glucose Monitoring Service 1.0, E2E-CRC; catalogued as CRC-16/MCRF4XX.
+Source: Bluetooth Continuous Glucose Monitoring Service 1.0, E2E-CRC; catalogued as CRC-16/MCRF4XX. The other one is
+catalogued as CRC-16/CCITT-FALSE.
 """
 
 from __future__ import annotations
 
 from gateway.errors import MalformedFrame
 
-__all__ = ["append_crc", "crc16_mcrf4xx", "strip_crc"]
+__all__ = ["append_crc", "crc16_ccitt_false", "crc16_mcrf4xx", "strip_crc"]
 
 
 def _entry(octet: int) -> int:
@@ -24,6 +25,16 @@ def crc16_mcrf4xx(data: bytes) -> int:
     crc = 0xFFFF
     for octet in data:
         crc = (crc >> 8) ^ _TABLE[(crc ^ octet) & 0xFF]
+    return crc
+
+
+def crc16_ccitt_false(data: bytes) -> int:
+    """CCITT polynomial (0x1021), seed 0xFFFF, not reflected, no final exclusive-or; 0x29B1 over ASCII `123456789`."""
+    crc = 0xFFFF
+    for octet in data:
+        crc ^= octet << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
     return crc
 
 

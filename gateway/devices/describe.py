@@ -13,6 +13,8 @@ from gateway.devices._describe_common import Description
 from gateway.devices._describe_facts import FACTS
 from gateway.devices._describe_glucose import CGM, GLUCOSE
 from gateway.devices._describe_scale import OTHERS, SERVICE_DATA
+from gateway.devices._describe_vendor import VENDOR, describe_bthome
+from gateway.devices.bthome import BTHOME_SERVICE
 
 __all__ = [
     "CHARACTERISTICS",
@@ -24,11 +26,12 @@ __all__ = [
 ]
 
 _PLAIN = GLUCOSE | OTHERS | FACTS
+_SERVICE_DATA = SERVICE_DATA | {BTHOME_SERVICE: ("BTHome", describe_bthome)}
 _UUID = re.compile(r"(?:0x|0000)?([0-9a-f]{4})(?:-0000-1000-8000-00805f9b34fb)?", re.IGNORECASE)
 
-CHARACTERISTICS: dict[str, str] = {uuid: (_PLAIN | CGM)[uuid][0] for uuid in sorted(_PLAIN | CGM)}
-"""Short UUID -> name of every characteristic that can be described."""
-SERVICE_DATA_FORMATS: dict[str, str] = {uuid: SERVICE_DATA[uuid][0] for uuid in sorted(SERVICE_DATA)}
+CHARACTERISTICS: dict[str, str] = {uuid: (_PLAIN | CGM | VENDOR)[uuid][0] for uuid in sorted(_PLAIN | CGM | VENDOR)}
+"""UUID, short where it is of the Bluetooth SIG -> name of every characteristic that can be described."""
+SERVICE_DATA_FORMATS: dict[str, str] = {uuid: _SERVICE_DATA[uuid][0] for uuid in sorted(_SERVICE_DATA)}
 """Short UUID -> device family of every service data that can be described."""
 
 
@@ -71,6 +74,10 @@ def describe_characteristic(uuid: str, payload: bytes, *, has_crc: bool | None =
     if short is not None and short in CGM:
         name, describe_cgm = CGM[short]
         return {"characteristic": short, "name": name, **describe_cgm(payload, has_crc)}
+    full = uuid.strip().lower()
+    if full in VENDOR:
+        name, describe = VENDOR[full]
+        return {"characteristic": full, "name": name, **describe(payload)}
     raise UnknownFormat("characteristic", uuid, tuple(CHARACTERISTICS))
 
 
@@ -78,7 +85,7 @@ def describe_service_data(uuid: str, payload: bytes) -> Description:
     """Decode the service data of an advertisement into a JSON-ready dictionary.
 
     Args:
-        uuid: UUID of the service data, `181d` or `181b` in any of the forms above.
+        uuid: UUID of the service data, `181d`, `181b` or `fcd2` in any of the forms above.
         payload: the service data without its UUID.
 
     Raises:
@@ -86,7 +93,7 @@ def describe_service_data(uuid: str, payload: bytes) -> Description:
         MalformedFrame: `payload` is not what `uuid` promises.
     """
     short = short_uuid(uuid)
-    if short is None or short not in SERVICE_DATA:
+    if short is None or short not in _SERVICE_DATA:
         raise UnknownFormat("service data", uuid, tuple(SERVICE_DATA_FORMATS))
-    name, describe = SERVICE_DATA[short]
+    name, describe = _SERVICE_DATA[short]
     return {"service_data": short, "name": name, **describe(payload)}

@@ -16,6 +16,7 @@ from gateway.devices.procedures import (
     CgmSession,
     ClockChange,
     Facts,
+    GlucoseDump,
     GlucoseFetch,
     Listener,
     Procedure,
@@ -25,7 +26,7 @@ from gateway.devices.procedures import (
 from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
 from gateway.devices.procedures.clock_setting import is_worth_setting
 from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
-from gateway.devices.quirks import Quirks
+from gateway.devices.quirks import Quirks, RecordNumbering
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
 
@@ -39,6 +40,7 @@ __all__ = [
     "driver_for",
     "driver_for_kind",
     "load_drivers",
+    "recognised",
 ]
 
 ENTRY_POINT_GROUP = "gateway.devices"
@@ -73,6 +75,7 @@ class Opening:
         scale_user: the owner's slot on a scale, or None.
         may: what the device's owner allows.
         clock_is_trusted: whether `local_now` can be right; where not, no device is told it.
+        quirks: those of the family that the device turned out to be of.
     """
 
     local_now: datetime
@@ -81,6 +84,7 @@ class Opening:
     scale_user: ScaleUser | None = None
     may: Permissions = _NOTHING
     clock_is_trusted: bool = True
+    quirks: Quirks = _STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ class Driver:
         quirks: what it does in its own way.
         title: what people call the family; empty for the generic drivers.
         pairing: what a person does to pair it; None: switch it on and stay near.
+        recognises: whether a device that a more general driver has connected to turns out, by what it says about
+            itself, to be of this family; None: only its advertisement tells.
     """
 
     name: str
@@ -119,6 +125,27 @@ class Driver:
     quirks: Quirks = _STANDARD
     title: str = ""
     pairing: Steps | None = None
+    recognises: Callable[[Facts], bool] | None = None
+
+
+def recognised(driver: Driver, facts: Facts, drivers: Sequence[Driver]) -> Driver:
+    """The driver for a device whose advertisement `driver` claimed and that now has said `facts` about itself.
+
+    A driver that recognises it and has the same kinds of device and services takes over; otherwise `driver` stays. One
+    with another checkpoint does not: it would begin where nobody has left off.
+    """
+    return next(
+        (
+            other
+            for other in drivers
+            if other.recognises is not None
+            and other.open is not None
+            and other.kinds & driver.kinds
+            and other.checkpoint == driver.checkpoint
+            and other.recognises(facts)
+        ),
+        driver,
+    )
 
 
 def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
@@ -128,15 +155,18 @@ def driver_for(advert: Advert, drivers: Sequence[Driver]) -> Driver | None:
 
 def driver_for_kind(kind: DeviceKind, drivers: Sequence[Driver]) -> Driver | None:
     """The first generic driver for a device that is known by configuration and whose advertisement none claims."""
-    return next((driver for driver in drivers if kind in driver.kinds and driver.open is not None), None)
+    suitable = (driver for driver in drivers if kind in driver.kinds and driver.open is not None)
+    return next((driver for driver in suitable if not driver.title), None)
 
 
 def load_drivers() -> tuple[Driver, ...]:
-    """Drivers of installed packages, then the generic ones; so a special driver goes before the standard.
+    """Drivers of installed packages, of models, then the generic ones: a special driver goes before the standard.
 
     Raises:
         ConfigurationError: an entry point that cannot be loaded, is no `Driver`, or repeats a name.
     """
+    from gateway.devices.models import MODEL_DRIVERS  # its modules are made of the parts of this one
+
     found: list[Driver] = []
     problems: list[tuple[str, str]] = []
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
@@ -149,7 +179,7 @@ def load_drivers() -> tuple[Driver, ...]:
             found.append(driver)
         else:
             problems.append((f"{ENTRY_POINT_GROUP}:{entry.name}", "is not a gateway.devices.drivers.Driver"))
-    drivers = (*found, *GENERIC_DRIVERS)
+    drivers = (*found, *MODEL_DRIVERS, *GENERIC_DRIVERS)
     names = [driver.name for driver in drivers]
     problems += [
         (ENTRY_POINT_GROUP, f"two drivers are called {name!r}") for name in {n for n in names if names.count(n) > 1}
@@ -175,7 +205,10 @@ def _is_scale(advert: Advert) -> bool:
 
 
 def _open_meter(opening: Opening) -> Procedure:
-    return GlucoseFetch(opening.state)
+    quirks = opening.quirks
+    if quirks.numbering is RecordNumbering.BACKWARDS:
+        return GlucoseDump(opening.state, is_dual=quirks.is_dual)
+    return GlucoseFetch(opening.state, is_dual=quirks.is_dual)
 
 
 def _open_cgm(opening: Opening) -> Procedure:
@@ -190,9 +223,10 @@ def _open_cgm(opening: Opening) -> Procedure:
 def _open_scale(opening: Opening) -> Procedure:
     wall = opening.local_now.replace(tzinfo=None)
     offset = opening.facts.clock_offset(wall)
+    slot = opening.quirks.first_user_slot
     if offset is None or not (opening.may.set_clock and opening.clock_is_trusted and is_worth_setting(offset)):
-        return ScaleSession(opening.scale_user)
-    return ScaleSession(opening.scale_user, clock=ClockChange(wall, offset))
+        return ScaleSession(opening.scale_user, first_slot=slot)
+    return ScaleSession(opening.scale_user, clock=ClockChange(wall, offset), first_slot=slot)
 
 
 GENERIC_DRIVERS: tuple[Driver, ...] = (

@@ -14,7 +14,7 @@ from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.quantity import to_canonical
 from gateway.normalise.times import Placed, place_corrected, place_device_time, place_reception
 
-__all__ = ["absent_of", "bound_kinds", "glucose_readings"]
+__all__ = ["CONTEXT_MISSING", "absent_of", "bound_kinds", "glucose_readings"]
 
 _DECODER = "gatt.2a18"
 _UNTRUSTWORTHY = frozenset(
@@ -36,6 +36,8 @@ _SPECIALS = {
 }
 _MEALS = {meal.value: meal for meal in Meal}
 _NOT_SAID = "not_available"
+CONTEXT_MISSING = "context_missing"
+"""Status of a number that was not told because only a context that did not come could say what it is."""
 
 
 def glucose_readings(
@@ -44,6 +46,9 @@ def glucose_readings(
     contact: Contact,
     *,
     current_offset_min: int | None = None,
+    occurrence: int | None = None,
+    is_undecided: bool = False,
+    decoder: str = _DECODER,
     frame: int | None = None,
 ) -> Normalised:
     """One reading for one record of a meter, or none and the reason.
@@ -60,6 +65,10 @@ def glucose_readings(
     clock was measured, the record is placed by the internal clock, which ran on: base time plus the offset in force.
     Without a measurement the time that the user saw stands.
 
+    Where the meter would have said only in a context that is missing whether it is glucose at all (`is_undecided`), the
+    reading is untrustworthy, without its number, and has the status `context_missing`; it is corrected once the context
+    has come.
+
     A time fault leaves `device_time` as it is and the instant unknown, or at reception for a live record.
 
     Args:
@@ -67,6 +76,9 @@ def glucose_readings(
         context: its context, if any came, with the same sequence number; ValueError otherwise.
         contact: when and how it was received.
         current_offset_min: time offset of the meter's newest record, minutes; None when not known.
+        occurrence: for a meter whose numbers name nothing: base time, number as sent and this name the record.
+        is_undecided: see above.
+        decoder: what has made sense of the payload.
         frame: index of the raw payload in the batch.
     """
     if context is not None and context.sequence != measurement.sequence:
@@ -74,10 +86,11 @@ def glucose_readings(
     interstitial = measurement.sample_type == "interstitial_fluid"
     metric = Metric.GLUCOSE_INTERSTITIAL if interstitial else Metric.GLUCOSE_CAPILLARY
     is_ketone = context is not None and context.is_ketone
-    value, bound, absent = None, None, Absent.UNTRUSTWORTHY if is_ketone else _refusal(measurement)
+    is_number_withheld = is_ketone or is_undecided
+    value, bound, absent = None, None, Absent.UNTRUSTWORTHY if is_number_withheld else _refusal(measurement)
     if absent is None:
         bound = _bound(measurement)
-    sent = None if is_ketone else measurement.everyday_concentration
+    sent = None if is_number_withheld else measurement.everyday_concentration
     if absent is None and bound is None:
         if sent is None:
             absent = absent_of(measurement.concentration)
@@ -91,17 +104,18 @@ def glucose_readings(
     original_value, original_unit = sent if sent is not None and sent[0] >= 0 else (None, None)
     placed = _placed(measurement, contact, current_offset_min)
     described, problems = _context(measurement, context)
-    base_time = measurement.base_time
+    if is_undecided:
+        described = replace(described, status=tuple(sorted({*described.status, CONTEXT_MISSING})))
     reading = Reading(
         device_id=contact.device_id,
         epoch=contact.epoch,
-        record_key=f"{measurement.sequence}@{base_time.isoformat() if base_time is not None else 'unknown'}",
+        record_key=_record_key(measurement, occurrence),
         metric=metric,
         effective_at=placed.effective_at,
         utc_offset_min=placed.utc_offset_min,
         time_quality=placed.quality,
         received_at=contact.received_at,
-        provenance=Provenance(contact.source, _DECODER),
+        provenance=Provenance(contact.source, decoder),
         value=value,
         bound=bound,
         absent=absent,
@@ -112,6 +126,16 @@ def glucose_readings(
         frame=frame,
     )
     return Normalised((reading,), problems)
+
+
+def _record_key(measurement: GlucoseMeasurement, occurrence: int | None) -> str:
+    base_time = measurement.base_time
+    when = base_time.isoformat() if base_time is not None else "unknown"
+    if occurrence is None:
+        return f"{measurement.sequence}@{when}"
+    sent = measurement.concentration
+    number = "none" if sent is None else sent.name.lower() if isinstance(sent, SfloatSpecial) else str(sent)
+    return f"{when}#{number}" + (f"#{occurrence + 1}" if occurrence else "")
 
 
 def bound_kinds(status: Collection[str], sent: Decimal | SfloatSpecial | None) -> frozenset[BoundKind]:

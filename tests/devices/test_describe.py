@@ -21,6 +21,7 @@ from gateway.devices.describe import (
     describe_service_data,
     short_uuid,
 )
+from gateway.devices.onetouch import ONETOUCH_NOTIFY
 from gateway.errors import MalformedFrame
 from gateway.sandbox.frames_device import (
     encode_battery_status,
@@ -31,12 +32,14 @@ from gateway.sandbox.frames_device import (
     encode_reference_time,
     encode_registered_user,
 )
+from gateway.sandbox.peripherals.onetouch import onetouch_frame
 
 SUPPORTED = [
     *("2a08", "2a0f", "2a14", "2a18", "2a19", "2a23", "2a24", "2a25", "2a26", "2a27", "2a28", "2a29", "2a2a", "2a2b"),
     *("2a34", "2a50", "2a51", "2a52", "2a80", "2a85", "2a8a", "2a8c", "2a8e", "2a90", "2a98", "2a99", "2a9a", "2a9b"),
     *("2a9c", "2a9d", "2a9e", "2a9f", "2aa4", "2aa5", "2aa7", "2aa8", "2aa9", "2aaa", "2aab", "2aac"),
     *("2b37", "2bed"),
+    ONETOUCH_NOTIFY,
 ]
 PARIS = ZoneInfo("Europe/Paris")
 STAMP = "2025-02-03T04:05:06"
@@ -56,7 +59,7 @@ def assert_contains(expected: Mapping[str, object], actual: Mapping[str, object]
 def test_every_promised_format_is_there() -> None:
     """The registry holds the promised characteristics and service data."""
     assert list(CHARACTERISTICS) == SUPPORTED
-    assert list(SERVICE_DATA_FORMATS) == ["181b", "181d"]
+    assert list(SERVICE_DATA_FORMATS) == ["181b", "181d", "fcd2"]
 
 
 def test_description_begins_with_what_it_is() -> None:
@@ -350,8 +353,22 @@ def test_service_data() -> None:
     assert_contains({"mass_kg": Decimal("64.35"), "is_stable": True, "is_removed": False, "time_stamp": STAMP}, first)
     second = describe_service_data("181b", bytes.fromhex("0226e9070203040506e7014632"))
     assert_contains({"service_data": "181b", "mass_kg": Decimal("64.35"), "impedance_ohm": 487}, second)
+    bthome = describe_service_data("fcd2", bytes.fromhex("40002a015f062319"))
+    assert_contains({"packet_id": 42, "battery_percent": 95, "mass_kg": Decimal("64.35")}, bthome)
     catty = describe_service_data("181d", bytes.fromhex("304632e9070203040506"))
     assert_contains({"mass_kg": Decimal("64.35"), "mass_jin": Decimal("128.7")}, catty)
+
+
+def test_onetouch_packets() -> None:
+    """A record, a count, and a piece of a longer frame."""
+    record = onetouch_frame(b"\x06" + bytes.fromhex("bd5101007b000001000000"))
+    described = describe_characteristic(ONETOUCH_NOTIFY.upper(), b"\x01" + record)
+    expected = {"result": "ok", "time": "2000-01-02T00:01:01", "glucose_mg_dl": 123, "is_control_solution": False}
+    assert_contains(expected | {"mark": 1, "error": 0}, described)
+    count, refusal = (b"\x01" + onetouch_frame(payload) for payload in (b"\x06\x05\0", b"\x07"))
+    assert_contains({"record_count": 5}, describe_characteristic(ONETOUCH_NOTIFY, count))
+    assert_contains({"packet": "further", "number": 1}, describe_characteristic(ONETOUCH_NOTIFY, b"\x41abc"))
+    assert_contains({"result": "not_allowed"}, describe_characteristic(ONETOUCH_NOTIFY, refusal))
 
 
 @pytest.mark.parametrize("uuid", ["2a37", "zz", "", "0000fe95-0000-1000-8000-00805f9b34fb", "2a18" * 40])
@@ -378,7 +395,7 @@ def test_any_bytes_describe_or_are_malformed(uuid: str, payload: bytes, has_crc:
         simplejson.dumps(describe_characteristic(uuid, payload, has_crc=has_crc), use_decimal=True, allow_nan=False)
 
 
-@given(st.sampled_from(["181b", "181d"]), st.binary(min_size=8, max_size=14))
+@given(st.sampled_from(["181b", "181d", "fcd2"]), st.binary(min_size=8, max_size=14))
 def test_any_service_data_describes_or_is_malformed(uuid: str, payload: bytes) -> None:
     """Any service data gives JSON or MalformedFrame."""
     with contextlib.suppress(MalformedFrame):

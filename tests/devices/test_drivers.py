@@ -18,10 +18,11 @@ from gateway.devices.drivers import (
     driver_for_kind,
     load_drivers,
 )
+from gateway.devices.models import MODEL_DRIVERS
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
 
-DRIVERS = load_drivers()
+DRIVERS = GENERIC_DRIVERS
 SERVICES = ("1808", "181f", "181d", "181b", "181c", "180a", "180f", "1805", "1810", "fe95")
 
 
@@ -87,7 +88,9 @@ def test_entry_points_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver of another package goes before the generic ones."""
     special = Driver("special", frozenset(), (), lambda _advert: False, GENERIC_DRIVERS[0].open)
     monkeypatch.setattr("gateway.devices.drivers.entry_points", lambda *, group: [_Entry("a", special)])
-    assert ("special", *(driver.name for driver in GENERIC_DRIVERS)) == tuple(d.name for d in load_drivers())
+    assert ("special", *(driver.name for driver in (*MODEL_DRIVERS, *GENERIC_DRIVERS))) == tuple(
+        d.name for d in load_drivers()
+    )
 
 
 @pytest.mark.parametrize("value", ["no driver", ImportError("gone"), GENERIC_DRIVERS[0]])

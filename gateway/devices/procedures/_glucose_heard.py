@@ -80,15 +80,21 @@ class Heard:
         """In the order in which they came."""
         return [measurement for measurement, _ in self._records.values()]
 
-    def give(self, keys: Collection[Key]) -> Keep:
-        """What has not been given out yet: records of `keys`, contexts without a record, what could not be read."""
+    def give(self, keys: Collection[Key], *, is_dual: bool = False) -> Keep:
+        """What has not been given out yet: records of `keys`, contexts without a record, what could not be read.
+
+        `is_dual`: a number whose context was promised and has not come may be ketone.
+        """
         records = []
         current_offset_min = self._current_offset_min
         for key in [key for key in self._fresh if key in keys]:
             del self._fresh[key]
             measurement, frame = self._records[key]
             context, *more = self._contexts.get(measurement.sequence, (None,))
-            records.append(GlucoseRecord(measurement, context, (frame, *more), current_offset_min))
+            is_undecided = is_dual and measurement.has_context and context is None
+            records.append(
+                GlucoseRecord(measurement, context, (frame, *more), current_offset_min, is_undecided=is_undecided)
+            )
         numbers = self.numbers
         orphans = [f for n, (_, f) in self._contexts.items() if n not in numbers and f not in self._orphans]
         self._orphans.update(orphans)

@@ -63,9 +63,14 @@ class DeviceFacts:
 
     Args:
         with_identity: also read who made the device and which one it is, which does not change.
+
+    Attributes:
+        with_identity: as given.
+        facts: what has been learned so far.
     """
 
     def __init__(self, *, with_identity: bool = True) -> None:
+        self.with_identity = with_identity
         self._chars = [*(_IDENTITY if with_identity else ()), _BATTERY, _CURRENT_TIME]
         self.facts = Facts()
 

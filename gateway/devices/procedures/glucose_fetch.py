@@ -70,9 +70,17 @@ class GlucoseFetch:
 
     Args:
         state: the last durable checkpoint `glucose.records`, or None.
+        is_dual: the meter marks ketone in the context only: a number whose context stays away is not told, and the
+            watermark stays below it, so that it is asked for again.
     """
 
-    def __init__(self, state: Mapping[str, str | int | bool | None] | None = None) -> None:
+    def __init__(
+        self,
+        state: Mapping[str, str | int | bool | None] | None = None,
+        *,
+        is_dual: bool = False,
+    ) -> None:
+        self._is_dual = is_dual
         self._durable = GlucoseWatermark.of(state)
         self._base = self._durable
         self._step = _Step.SUBSCRIBING
@@ -103,6 +111,8 @@ class GlucoseFetch:
     @property
     def patience(self) -> Patience:
         """A short one while only latecomers are waited for."""
+        if self._step is _Step.SETTLING and self._is_dual:
+            return Patience.LATECOMER
         return Patience.QUIET if self._step is _Step.SETTLING or self._awaits_witness else Patience.ANSWER
 
     def start(self) -> list[Request]:
@@ -408,7 +418,7 @@ class GlucoseFetch:
         return self._finish(Outcome.COMPLETE)
 
     def _keep(self, watermark: GlucoseWatermark, keys: Collection[Key]) -> list[Request]:
-        given = self._heard.give(keys)
+        given = self._heard.give(keys, is_dual=self._is_dual)
         mark = watermark.mark if watermark != self._durable else None
         if given == Keep() and mark is None and not self._has_news:
             return []
@@ -439,6 +449,8 @@ class GlucoseFetch:
             kept = self._partial()
         elif self._missing > self._heard.spoiled_measurements:
             kept = self._keep(self._base.along(self._heard.measurements, self._heard.keys), self._heard.keys)
+        elif self._is_dual and len(self._heard.complete) < len(self._heard):
+            kept = self._keep(self._base.along(self._heard.measurements, self._heard.complete), self._heard.keys)
         else:
             kept = self._keep(self._base.past(self._heard.measurements), self._heard.keys)
         close = Close(outcome, detail)

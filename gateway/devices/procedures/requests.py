@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from gateway.devices.advert import Advert
@@ -17,9 +18,11 @@ from gateway.devices.body_composition import BodyCompositionMeasurement
 from gateway.devices.cgm import CgmFeature, CgmRecord
 from gateway.devices.glucose import GlucoseContext, GlucoseMeasurement
 from gateway.devices.weight_scale import WeightMeasurement
+from gateway.model import Unit
 
 __all__ = [
     "ATT_NOT_FOUND",
+    "BroadcastWeight",
     "CgmSample",
     "Close",
     "CompositionSample",
@@ -83,12 +86,21 @@ class GlucoseRecord:
         measurement, context: the record, and its context where one came.
         frames: their payloads, the measurement's first.
         current_offset_min: time offset of the newest record that has come in this visit; None when not known.
+        occurrence: for a meter whose numbers name nothing, which of its records with this base time and value it is, 0
+            for the first; None: the number names the record.
+        is_undecided: the meter would say only in a context that has not come whether it is glucose at all.
+        clock_offset: our local time minus the meter's, where the procedure itself has read the clock; None: it has not.
+        decoder: what has made sense of the payload.
     """
 
     measurement: GlucoseMeasurement
     context: GlucoseContext | None
     frames: tuple[Frame, ...]
     current_offset_min: int | None = None
+    occurrence: int | None = None
+    is_undecided: bool = False
+    clock_offset: timedelta | None = None
+    decoder: str = "gatt.2a18"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +147,34 @@ class CompositionSample:
         return _is_time_sent(self.frames)
 
 
-Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample
+@dataclass(frozen=True, slots=True)
+class BroadcastWeight:
+    """A result that a scale has told everybody, once its weight had settled; or the impedance that came after it.
+
+    Attributes:
+        weigh_in: name of the weigh-in, shared by its weight and its impedance.
+        mass: in `unit`; None: an impedance that follows its weight.
+        unit: kg, lb or jin.
+        raw_weight: the word on the air.
+        impedance_ohm: None: none was sent yet.
+        time_stamp: the scale's own local clock, naive; None: it has none that could be right.
+        frames: the payload.
+        is_live: heard while the person stood there; False: heard only as a repeat after the load had left.
+        is_unusual: far from the weight before, for a device that anybody nearby could imitate.
+    """
+
+    weigh_in: str
+    mass: Decimal | None
+    unit: Unit
+    raw_weight: int
+    impedance_ohm: Decimal | None
+    time_stamp: datetime | None
+    frames: tuple[Frame, ...]
+    is_live: bool = True
+    is_unusual: bool = False
+
+
+Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample | BroadcastWeight
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +255,10 @@ class Patience(enum.Enum):
     """As long as a device may take over an answer."""
     QUIET = "quiet"
     """A few seconds: the device has probably said everything."""
+    SHORT = "short"
+    """Two seconds: then the same is asked again."""
+    LATECOMER = "latecomer"
+    """Five seconds: what belongs to a record and has not come by then will not come."""
     LONG = "long"
     """An hour: no word is due, and only a link that died unnoticed is looked for."""
 

@@ -74,17 +74,19 @@ class ScaleSession:
         user: whose data to ask for, once; None: only what the scale tells everybody.
         clock: the owner's wall clock now, to be written to the scale, and how far the scale's is off, which is made
             durable first; None: leave its clock alone.
+        first_slot: number of the scale's first slot; a lower one is not asked for, since refusals can lock a slot.
     """
 
-    def __init__(self, user: ScaleUser | None = None, *, clock: ClockChange | None = None) -> None:
-        self._user = user
+    def __init__(self, user: ScaleUser | None = None, *, clock: ClockChange | None = None, first_slot: int = 0) -> None:
+        is_slot = user is None or user.index >= first_slot
+        self._user = user if is_slot else None
         self._clock = clock
         self._set_clock_to = None if clock is None else clock.set_to
         self._merger = PacketMerger()
         self._parts: list[Frame] = []
         self._missing: set[str] = set()
         self._waits_for_consent = False
-        self._consent_problem: str | None = None
+        self._consent_problem: str | None = None if is_slot else f"the slots of this scale begin with {first_slot}"
         self._is_done = False
 
     @property

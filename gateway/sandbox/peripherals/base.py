@@ -266,7 +266,7 @@ class VirtualPeripheral(abc.ABC):
 
     def characteristic(
         self,
-        uuid: int,
+        uuid: int | str,
         properties: Characteristic.Properties,
         value: bytes = b"",
         *,
@@ -274,7 +274,7 @@ class VirtualPeripheral(abc.ABC):
         write: _Write | None = None,
         is_public: bool = False,
     ) -> Characteristic[bytes]:
-        """A characteristic that needs the bond this device asks for, unless `is_public`.
+        """A characteristic that needs the bond this device asks for, unless `is_public`. `uuid`: 16 bits, or full text.
 
         Writes through `write` are logged before they are obeyed; either function may raise ATT_Error.
         """
@@ -286,7 +286,9 @@ class VirtualPeripheral(abc.ABC):
         content: bytes | AttributeValue[bytes] = value
         if read is not None or write is not None:
             content = AttributeValue(read=read or (lambda _: value), write=self._logged(uuid, write))
-        made: Characteristic[bytes] = Characteristic(UUID.from_16_bits(uuid), properties, permissions, content)
+        made: Characteristic[bytes] = Characteristic(
+            UUID.from_16_bits(uuid) if isinstance(uuid, int) else UUID(uuid), properties, permissions, content
+        )
         if self._device is not None and properties & (_NOTIFY | _INDICATE):
             server = self._device.gatt_server
             made.descriptors = [
@@ -298,9 +300,9 @@ class VirtualPeripheral(abc.ABC):
             ]
         return made
 
-    def _logged(self, uuid: int, write: _Write | None) -> _Write:
+    def _logged(self, uuid: int | str, write: _Write | None) -> _Write:
         def logged(connection: Connection, value: bytes) -> None:
-            self.log.append((f"{uuid:04x}", bytes(value)))
+            self.log.append((f"{uuid:04x}" if isinstance(uuid, int) else uuid, bytes(value)))
             if write is not None:
                 write(connection, bytes(value))
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from gateway.adapters.sources.bluetooth.weigh_ins import WeighIns
 from gateway.devices.procedures import (
+    BroadcastWeight,
     CgmSample,
     ClockChange,
     CompositionSample,
@@ -26,6 +27,7 @@ from gateway.model import (
     Reading,
     SourceKind,
 )
+from gateway.normalise.broadcast import broadcast_readings
 from gateway.normalise.cgm import cgm_readings
 from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.glucose import glucose_readings
@@ -101,10 +103,31 @@ class Material:
     def _normalised(self, record: Record, contact: Contact, frame: int | None) -> Normalised:
         match record:
             case GlucoseRecord(measurement, context, _, current_offset_min):
-                if current_offset_min in {None, measurement.time_offset_min}:  # else its own clocks tell the change
+                if record.clock_offset is not None and contact.clock_is_trusted:
+                    contact = replace(contact, clock_offset=record.clock_offset)
+                elif current_offset_min in {None, measurement.time_offset_min}:  # else its own clocks tell the change
                     contact = self._by_clock_then(measurement.user_time, contact)
                 return glucose_readings(
-                    measurement, context, contact, current_offset_min=current_offset_min, frame=frame
+                    measurement,
+                    context,
+                    contact,
+                    current_offset_min=current_offset_min,
+                    occurrence=record.occurrence,
+                    is_undecided=record.is_undecided,
+                    decoder=record.decoder,
+                    frame=frame,
+                )
+            case BroadcastWeight():
+                return broadcast_readings(
+                    weigh_in=record.weigh_in,
+                    mass=record.mass,
+                    mass_unit=record.unit,
+                    raw_weight=record.raw_weight,
+                    impedance_ohm=record.impedance_ohm,
+                    time_stamp=record.time_stamp,
+                    contact=replace(contact, clock_offset=None, is_live=record.is_live),
+                    is_unusual=record.is_unusual,
+                    frame=frame,
                 )
             case CgmSample(sample, session_start, feature):
                 # the session start was told to the sensor; a wall clock it may also have says nothing about it

@@ -49,6 +49,8 @@ _WANTS_BOND: Final = frozenset({0x05, 0x0C, 0x0F})
 _BOX_SIZE: Final = 8192
 _AT_ONCE: Final = 256
 _FIRST_PAUSE_S: Final = 0.5
+_SHORT_S: Final = 2.0
+_LATECOMER_S: Final = 5.0
 _LONG_S: Final = 3600.0
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -344,5 +346,9 @@ class LinkSession:
                 return self._settings.procedure_timeout_s
             case Patience.QUIET:
                 return self._settings.quiet_s
+            case Patience.SHORT:
+                return _SHORT_S
+            case Patience.LATECOMER:
+                return _LATECOMER_S
             case Patience.LONG:
                 return _LONG_S

@@ -20,6 +20,7 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import BaseBleakScanner
 
+from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
 from gateway.adapters.sources.bluetooth.radio.machine import machine_radios
 from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
@@ -91,7 +92,8 @@ class BluetoothSource:
         self._permissions = dict(permissions)
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._watches: dict[str, Watch] = {}
-        self._tasks: dict[DeviceId, asyncio.Task[None]] = {}
+        self._listening: dict[str, Listening] = {}
+        self._tasks: dict[DeviceId, tuple[asyncio.Task[None], ...]] = {}
         self._holds: Counter[str] = Counter()
         self._work: tuple[asyncio.TaskGroup, Intake] | None = None
         self._state_changed = asyncio.Event()
@@ -256,16 +258,19 @@ class BluetoothSource:
 
     def _add(self, device: Device) -> None:
         if device.address is not None:
-            watch = Watch(device, self._clock, self._settings, self._on_state, self._chance)
-            self._watches[device.address.upper()] = watch
+            address, device_id = device.address.upper(), device.device_id
+            self._watches[address] = Watch(device, self._clock, self._settings, self._on_state, self._chance)
+            self._listening[address] = Listening(
+                device_id, self._zone_of(device_id), clock=self._clock, retry_s=self._settings.retry_s
+            )
 
     def unwatch(self, device_id: DeviceId) -> None:
         """Stop reading a device; a contact that has begun is broken off. Nothing happens when it was not watched."""
         for address, watch in tuple(self._watches.items()):
             if watch.device.device_id == device_id:
-                del self._watches[address]
+                del self._watches[address], self._listening[address]
                 self._scale_users.pop(device_id, None)
-                if (task := self._tasks.pop(device_id, None)) is not None:
+                for task in self._tasks.pop(device_id, ()):
                     task.cancel()
                 self._on_state()
 
@@ -277,7 +282,11 @@ class BluetoothSource:
         if self._work is not None:
             tasks, intake = self._work
             name = f"bluetooth.{watch.device.device_id}"
-            self._tasks[watch.device.device_id] = tasks.create_task(self._attend(watch, intake), name=name)
+            listening = self._listening[(watch.device.address or "").upper()]
+            self._tasks[watch.device.device_id] = (
+                tasks.create_task(self._attend(watch, intake), name=name),
+                tasks.create_task(listening.run(intake), name=f"{name}.listening"),
+            )
 
     # --- one packet ---------------------------------------------------------------------------------------------
 
@@ -290,6 +299,8 @@ class BluetoothSource:
             watch.bonded_with = manager.radio.name
         elif watch.bonded_with == manager.radio.name:
             watch.bonded_with = None
+        if heard.driver is not None and heard.driver.listen is not None and heard.advert.service_data:
+            self._listening[address].hear(heard.driver, heard.advert)
         if not watch.is_wanted or self._holds[address] or not self._is_best(watch, manager, address, heard):
             return
         driver = driver_for(heard.advert, self._drivers)
@@ -345,6 +356,7 @@ class BluetoothSource:
             found,
             intake,
             clock=self._clock,
+            drivers=self._drivers,
             zone=self._zone_of(device_id),
             settings=self._settings,
             scale_user=self._scale_users.get(device_id),

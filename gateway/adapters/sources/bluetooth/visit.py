@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -15,7 +16,7 @@ from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
 from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
-from gateway.devices.drivers import Driver, Opening, Permissions
+from gateway.devices.drivers import Driver, Opening, Permissions, recognised
 from gateway.devices.procedures import (
     ClockChange,
     ClockSetting,
@@ -54,6 +55,7 @@ class Visit:
         intake: Intake,
         *,
         clock: Clock,
+        drivers: Sequence[Driver] = (),
         zone: tzinfo,
         settings: BluetoothSettings,
         scale_user: ScaleUser | None,
@@ -63,6 +65,7 @@ class Visit:
         self._watch = watch
         self._driver = found.driver
         self._open = found.open
+        self._drivers = tuple(drivers)
         self._intake = intake
         self._clock = clock
         self._zone = zone
@@ -202,7 +205,9 @@ class Visit:
         )
         if closed.outcome is not Outcome.COMPLETE:
             return closed
-        self._watch.knows_identity = True
+        if inquiry.with_identity:
+            self._watch.knows_identity, self._watch.identity = True, facts
+        self._refine(self._watch.identity)
         self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None)) if clock_is_trusted else None
         changed = await self._intake.checkpoint(device_id, CLOCK_FACT)
         self._material.clock_change = None if changed is None else ClockChange.of(changed.state)
@@ -216,12 +221,19 @@ class Visit:
                 scale_user=self._scale_user,
                 may=self._may,
                 clock_is_trusted=clock_is_trusted,
+                quirks=self._driver.quirks,
             )
         )
 
     def hang_up_soon(self) -> None:
         """End the contact as if the link had been lost; what came is kept."""
         self._mailbox.lose()
+
+    def _refine(self, facts: Facts) -> None:
+        """The family may show only in what the device says about itself; its services stay those of the link."""
+        refined = recognised(self._driver, facts, self._drivers)
+        if refined is not self._driver and refined.open is not None:
+            self._driver, self._open = refined, refined.open
 
     def _on_disconnected(self, _client: bleak.BleakClient) -> None:
         self._mailbox.lose()

@@ -14,7 +14,7 @@ from gateway.adapters.sources.bluetooth.radio.neighbourhood import Heard
 from gateway.adapters.sources.bluetooth.session import MADE_ROOM
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.devices.drivers import Driver, Opening
-from gateway.devices.procedures import Close, Outcome, Procedure
+from gateway.devices.procedures import Close, Facts, Outcome, Procedure
 from gateway.model import Device
 from gateway.ports import Clock
 from gateway.settings import BluetoothSettings
@@ -64,6 +64,7 @@ class Watch:
         visit: the contact that goes on now.
         told: what has been logged about it, by the name of the fact.
         knows_identity: what the device says about itself has been read since the start.
+        identity: what it said then; its family may show in nothing else.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Watch:
         self.consent_was_refused = False
         self.told: dict[str, str] = {}
         self.knows_identity = False
+        self.identity = Facts()
         self._clock = clock
         self._settings = settings
         self._on_change = on_change

@@ -1,0 +1,121 @@
+"""What one configured device tells everybody, from the scanner's callback to the store.
+
+The callback only compares and puts into a bounded queue. One task per device does the rest; what a scale has said it
+will not say again, so that a batch is offered to the store until it is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, tzinfo
+from typing import Final
+
+import structlog
+
+from gateway.adapters.sources.bluetooth.material import Material
+from gateway.devices.advert import Advert
+from gateway.devices.drivers import Driver
+from gateway.devices.procedures import Keep, Listener
+from gateway.errors import GatewayError, StoreUnavailable
+from gateway.model import Checkpoint, DeviceId
+from gateway.ports import Clock, DeviceSighting, Intake
+
+__all__ = ["Listening"]
+
+_QUEUE: Final = 64
+_FIRST_PAUSE_S: Final = 0.5
+log = structlog.get_logger()
+_Heard = tuple[Driver, Advert, datetime]
+
+
+class Listening:
+    """The advertisements of one device.
+
+    Attributes:
+        device_id: which one.
+        dropped: how many had to be dropped because the store was behind.
+    """
+
+    def __init__(self, device_id: DeviceId, zone: tzinfo, *, clock: Clock, retry_s: float) -> None:
+        self.device_id = device_id
+        self.dropped = 0
+        self._clock = clock
+        self._retry_s = retry_s
+        self._material = Material(device_id, zone)
+        self._heard: asyncio.Queue[_Heard] = asyncio.Queue(maxsize=_QUEUE)
+        self._last: Advert | None = None
+        self._listener: Listener | None = None
+        self._driver: Driver | None = None
+
+    def hear(self, driver: Driver, advert: Advert) -> None:
+        """From the scanner's callback: cheap, and never raises. What repeats the packet before says nothing new."""
+        last = self._last
+        if last is not None and (last.service_data, last.manufacturer_data) == (
+            advert.service_data,
+            advert.manufacturer_data,
+        ):
+            return
+        self._last = advert
+        try:
+            self._heard.put_nowait((driver, advert, self._clock.now()))
+        except asyncio.QueueFull:
+            self._last = None
+            if not self.dropped:
+                log.warning("bluetooth.listening_behind", device=self.device_id)
+            self.dropped += 1
+
+    async def run(self, intake: Intake) -> None:
+        """Make readings of what is heard, for ever."""
+        while True:
+            try:
+                await self._next(intake)
+            except GatewayError as error:
+                log.warning("bluetooth.broadcast_lost", device=self.device_id, error=type(error).__name__)
+
+    async def _next(self, intake: Intake) -> None:
+        """One advertisement, or the silence that a listener waits for."""
+        try:
+            async with asyncio.timeout(None if self._listener is None else self._listener.wait_s):
+                driver, advert, heard_at = await self._heard.get()
+        except TimeoutError:
+            if self._listener is not None:
+                await self._keep_all(intake, self._listener.on_silence(), self._clock.now())
+            return
+        listener = await self._listener_of(driver, intake)
+        if listener is not None:
+            await self._keep_all(intake, listener.on_advert(advert, heard_at), heard_at)
+
+    async def _listener_of(self, driver: Driver, intake: Intake) -> Listener | None:
+        """The driver's listener, begun with the last durable checkpoint."""
+        if driver is not self._driver and driver.listen is not None:
+            state = None
+            if driver.checkpoint is not None:
+                checkpoint = await self._patiently_read(intake, driver.checkpoint)
+                state = None if checkpoint is None else checkpoint.state
+            self._listener, self._driver = driver.listen(state), driver
+        return self._listener
+
+    async def _patiently_read(self, intake: Intake, name: str) -> Checkpoint | None:
+        pause_s = min(_FIRST_PAUSE_S, self._retry_s)
+        while True:
+            try:
+                return await intake.checkpoint(self.device_id, name)
+            except StoreUnavailable:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._retry_s)
+
+    async def _keep_all(self, intake: Intake, keeps: list[Keep], heard_at: datetime) -> None:
+        for keep in keeps:
+            batch = self._material.batch(keep, heard_at, clock_is_trusted=self._clock.is_trusted)
+            pause_s = min(_FIRST_PAUSE_S, self._retry_s)
+            while True:
+                try:
+                    await intake.submit(batch)
+                    await intake.sighted(DeviceSighting(self.device_id, heard_at))
+                except StoreUnavailable:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, self._retry_s)
+                else:
+                    break
+            if keep.records:
+                log.info("bluetooth.broadcast_kept", device=self.device_id, records=len(keep.records))
