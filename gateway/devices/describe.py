@@ -13,6 +13,7 @@ from gateway.devices._describe_common import Description
 from gateway.devices._describe_facts import FACTS
 from gateway.devices._describe_glucose import CGM, GLUCOSE
 from gateway.devices._describe_scale import OTHERS, SERVICE_DATA
+from gateway.devices._describe_vital_signs import VITAL_SIGNS
 
 __all__ = [
     "CHARACTERISTICS",
@@ -23,7 +24,7 @@ __all__ = [
     "short_uuid",
 ]
 
-_PLAIN = GLUCOSE | OTHERS | FACTS
+_PLAIN = GLUCOSE | OTHERS | FACTS | VITAL_SIGNS
 _UUID = re.compile(r"(?:0x|0000)?([0-9a-f]{4})(?:-0000-1000-8000-00805f9b34fb)?", re.IGNORECASE)
 
 CHARACTERISTICS: dict[str, str] = {uuid: (_PLAIN | CGM)[uuid][0] for uuid in sorted(_PLAIN | CGM)}

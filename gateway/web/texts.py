@@ -101,6 +101,7 @@ _KINDS: Final = {
     DeviceKind.BLOOD_PRESSURE_MONITOR: ("tensiomètre", "blood pressure monitor"),
     DeviceKind.THERMOMETER: ("thermomètre", "thermometer"),
     DeviceKind.PULSE_OXIMETER: ("oxymètre", "pulse oximeter"),
+    DeviceKind.HEART_RATE_MONITOR: ("cardiofréquencemètre", "heart rate monitor"),
     DeviceKind.UNKNOWN: ("appareil inconnu", "unknown device"),
 }
 _STATES: Final = {

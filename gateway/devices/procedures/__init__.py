@@ -5,6 +5,7 @@ from gateway.devices.procedures.cgm_session import CgmSession
 from gateway.devices.procedures.clock_setting import ClockChange, ClockSetting
 from gateway.devices.procedures.device_facts import DeviceFacts, Facts
 from gateway.devices.procedures.glucose_fetch import GlucoseFetch
+from gateway.devices.procedures.oximeter_session import OximeterSession
 from gateway.devices.procedures.requests import (
     ATT_NOT_FOUND,
     CgmSample,
@@ -23,15 +24,19 @@ from gateway.devices.procedures.requests import (
     Request,
     Spoiled,
     Subscribe,
+    VitalMeasurement,
+    VitalSample,
     WeightSample,
     Write,
     merged,
 )
 from gateway.devices.procedures.scale_session import ScaleSession, ScaleUser
 from gateway.devices.procedures.user_registration import UserList, UserProfile, UserRegistration
+from gateway.devices.procedures.vital_session import BloodPressureSession, HeartRateSession, ThermometerSession
 
 __all__ = [
     "ATT_NOT_FOUND",
+    "BloodPressureSession",
     "BondRemoval",
     "CgmSample",
     "CgmSession",
@@ -44,10 +49,12 @@ __all__ = [
     "Frame",
     "GlucoseFetch",
     "GlucoseRecord",
+    "HeartRateSession",
     "Keep",
     "Listener",
     "Mark",
     "Outcome",
+    "OximeterSession",
     "Patience",
     "Procedure",
     "Read",
@@ -57,9 +64,12 @@ __all__ = [
     "ScaleUser",
     "Spoiled",
     "Subscribe",
+    "ThermometerSession",
     "UserList",
     "UserProfile",
     "UserRegistration",
+    "VitalMeasurement",
+    "VitalSample",
     "WeightSample",
     "Write",
     "merged",

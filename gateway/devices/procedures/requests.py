@@ -13,9 +13,13 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from gateway.devices.advert import Advert
+from gateway.devices.blood_pressure import BloodPressureMeasurement
 from gateway.devices.body_composition import BodyCompositionMeasurement
 from gateway.devices.cgm import CgmFeature, CgmRecord
 from gateway.devices.glucose import GlucoseContext, GlucoseMeasurement
+from gateway.devices.heart_rate import HeartRateMeasurement
+from gateway.devices.pulse_oximeter import PlxContinuousMeasurement, PlxFeatures, PlxSpotCheck
+from gateway.devices.thermometer import TemperatureMeasurement
 from gateway.devices.weight_scale import WeightMeasurement
 
 __all__ = [
@@ -36,6 +40,8 @@ __all__ = [
     "Request",
     "Spoiled",
     "Subscribe",
+    "VitalMeasurement",
+    "VitalSample",
     "WeightSample",
     "Write",
     "merged",
@@ -135,7 +141,29 @@ class CompositionSample:
         return _is_time_sent(self.frames)
 
 
-Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample
+VitalMeasurement: TypeAlias = (
+    BloodPressureMeasurement | HeartRateMeasurement | TemperatureMeasurement | PlxSpotCheck | PlxContinuousMeasurement
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VitalSample:
+    """One measurement of a vital sign.
+
+    Attributes:
+        measurement: what was sent.
+        frames: its payload.
+        site: where on the body, from a characteristic of its own (2A1D, 2A38); None when not known.
+        features: what the oximeter says it can send; None when not known.
+    """
+
+    measurement: VitalMeasurement
+    frames: tuple[Frame, ...]
+    site: str | None = None
+    features: PlxFeatures | None = None
+
+
+Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample | VitalSample
 
 
 @dataclass(frozen=True, slots=True)
