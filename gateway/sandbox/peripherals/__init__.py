@@ -1,7 +1,28 @@
 """Virtual devices."""
 
+from gateway.sandbox.peripherals.blood_pressure import CuffReading, VirtualBloodPressureMonitor
 from gateway.sandbox.peripherals.cgm import CgmSample, VirtualCgm
+from gateway.sandbox.peripherals.heart_rate import HeartBeat, VirtualHeartRateBelt
 from gateway.sandbox.peripherals.meter import MeterContext, MeterRecord, VirtualMeter
+from gateway.sandbox.peripherals.oximeter import OximetrySample, SpotCheck, VirtualOximeter
 from gateway.sandbox.peripherals.scale import VirtualScale, WeighIn
+from gateway.sandbox.peripherals.thermometer import Temperature, VirtualThermometer
 
-__all__ = ["CgmSample", "MeterContext", "MeterRecord", "VirtualCgm", "VirtualMeter", "VirtualScale", "WeighIn"]
+__all__ = [
+    "CgmSample",
+    "CuffReading",
+    "HeartBeat",
+    "MeterContext",
+    "MeterRecord",
+    "OximetrySample",
+    "SpotCheck",
+    "Temperature",
+    "VirtualBloodPressureMonitor",
+    "VirtualCgm",
+    "VirtualHeartRateBelt",
+    "VirtualMeter",
+    "VirtualOximeter",
+    "VirtualScale",
+    "VirtualThermometer",
+    "WeighIn",
+]
