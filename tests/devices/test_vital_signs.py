@@ -105,7 +105,7 @@ def test_blood_pressure_worked_example() -> None:
 
 
 @pytest.mark.parametrize("is_kpa", [False, True])
-@pytest.mark.parametrize("present", itertools.product((False, True), repeat=4))
+@pytest.mark.parametrize("present", list(itertools.product((False, True), repeat=4)))
 def test_blood_pressure_round_trip(is_kpa: bool, present: tuple[bool, ...]) -> None:
     """Whatever is sent or left out, the decoder says what the encoder was given."""
     has_time, has_pulse, has_user, has_status = present
@@ -297,7 +297,7 @@ def test_spot_check_worked_example() -> None:
     )
 
 
-@pytest.mark.parametrize("present", itertools.product((False, True), repeat=5))
+@pytest.mark.parametrize("present", list(itertools.product((False, True), repeat=5)))
 def test_spot_check_round_trip(present: tuple[bool, ...]) -> None:
     """Every combination of fields and of the clock flag."""
     has_time, has_status, has_device, has_amplitude, is_clock_unset = present
@@ -324,7 +324,7 @@ def test_spot_check_round_trip(present: tuple[bool, ...]) -> None:
     assert has_status == ("data_from_storage" in (stored.measurement_status or ()))
 
 
-@pytest.mark.parametrize("present", itertools.product((False, True), repeat=5))
+@pytest.mark.parametrize("present", list(itertools.product((False, True), repeat=5)))
 def test_continuous_round_trip(present: tuple[bool, ...]) -> None:
     """Every combination of pairs and fields."""
     has_fast, has_slow, has_status, has_device, has_amplitude = present
