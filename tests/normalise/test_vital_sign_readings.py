@@ -145,6 +145,14 @@ def test_measurement_without_a_time_is_of_now() -> None:
     assert first.readings[0].key != later.readings[0].key
 
 
+def test_measurement_told_twice_is_one() -> None:
+    """After a lost confirmation a cuff tells it again: the same key, and nothing else but the reception has changed."""
+    sent = CuffReading(Decimal(120), Decimal(80), Decimal(93), time_stamp=STAMP, pulse_per_min=Decimal(72))
+    later = replace(CONTACT, received_at=NOW + timedelta(hours=5))
+    first, again = pressures(sent).readings, pressures(sent, later).readings
+    assert first == tuple(replace(reading, received_at=NOW) for reading in again)
+
+
 def test_impossible_time_is_no_time() -> None:
     """A date that does not exist leaves the instant unknown, and sending it again changes nothing."""
     frame = bytes.fromhex("02 7800 5000 5d00 0000 00 00 00 00 00")
