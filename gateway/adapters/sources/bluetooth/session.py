@@ -275,7 +275,7 @@ class LinkSession:
     async def _keep(self, keep: Keep) -> None:
         """Make it durable. While the store is unavailable: give up, unless the device will not say it again."""
         batch = self._material.batch(keep, self._clock.now(), clock_is_trusted=self._clock.is_trusted)
-        if batch != Batch():  # a sample of a stream that does not end an interval
+        if batch != Batch():  # empty: a sample of a stream that ends no interval
             await self._submit(batch, is_told_once=keep.is_told_once)
             self.records_kept += len(keep.records)
             for fact in keep.facts:
