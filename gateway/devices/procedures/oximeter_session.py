@@ -91,7 +91,9 @@ class OximeterSession:
     @property
     def patience(self) -> Patience:
         """An answer or a stream may pause; without either a few seconds of quiet are the end."""
-        return Patience.QUIET if self._step is _Step.LISTENING and not self._streams else Patience.ANSWER
+        if self._step is not _Step.LISTENING:
+            return Patience.ANSWER
+        return Patience.STREAM if self._streams else Patience.QUIET
 
     def start(self) -> list[Request]:
         """Subscribe before anything is asked."""
@@ -164,7 +166,8 @@ class OximeterSession:
         if self._step is _Step.DONE:
             return []
         is_whole = self._step is _Step.LISTENING and self._has_spoken and not self._streams
-        return self._close(Outcome.COMPLETE if is_whole else Outcome.LINK_LOST)
+        self._step = _Step.DONE
+        return [*self._remember(), *([Close(Outcome.COMPLETE)] if is_whole else [])]
 
     def _begin(self) -> list[Request]:
         has_memory = self._features is None or "spot_check_storage" in self._features.supported
@@ -204,13 +207,15 @@ class OximeterSession:
         return []
 
     def _close(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
-        """Remember what is durable now; after a whole memory, only what is still in it."""
         self._step = _Step.DONE
+        return [*self._remember(), Close(outcome, detail)]
+
+    def _remember(self) -> list[Request]:
+        """What is durable now; after a whole memory, only what is still in it."""
         known = list(self._told if self._is_memory_whole else self._durable | self._told)[-_MOST_KNOWN:]
-        close = Close(outcome, detail)
         if set(known) == set(self._durable):
-            return [close]
-        return [Keep(mark=Mark(OXIMETER_CHECKPOINT, {"known": "".join(known)})), close]
+            return []
+        return [Keep(mark=Mark(OXIMETER_CHECKPOINT, {"known": "".join(known)}))]
 
 
 def _digest(payload: bytes) -> str:

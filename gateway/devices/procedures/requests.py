@@ -244,6 +244,8 @@ class Patience(enum.Enum):
     """As long as a device may take over an answer."""
     QUIET = "quiet"
     """A few seconds: the device has probably said everything."""
+    STREAM = "stream"
+    """As long as an answer, while a device streams: nothing is owed, so that the link may make room for another."""
     LONG = "long"
     """An hour: no word is due, and only a link that died unnoticed is looked for."""
 

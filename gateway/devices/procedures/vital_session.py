@@ -160,6 +160,6 @@ class HeartRateSession(VitalSession):
             parse_heart_rate_measurement,
             site_char="2a38",
             parse_site=parse_body_sensor_location,
-            patience=Patience.ANSWER,
+            patience=Patience.STREAM,
             streams=True,
         )

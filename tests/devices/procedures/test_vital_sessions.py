@@ -99,12 +99,12 @@ def test_cuff_that_hangs_up_has_said_everything() -> None:
 
 
 def test_belt_that_hangs_up_has_been_cut_off() -> None:
-    """A belt would have gone on: the end of its link is no good end, and a pause of an answer's length is."""
+    """A belt would have gone on: the end of its link is no good end, and a pause is; while it streams it can wait."""
     session = HeartRateSession()
     session.start()
     session.on_notify("2a37", encode_heart_rate(HeartBeat(70)))
     assert [] == session.on_link_lost()
-    assert Patience.ANSWER is session.patience
+    assert Patience.STREAM is session.patience
     assert Outcome.COMPLETE is outcome(session.on_silence())
 
 
@@ -200,10 +200,9 @@ def test_broken_report_adds_to_what_was_known() -> None:
     assert keep.mark is not None
     broken, _ = listening(state=dict(keep.mark.state))
     broken.on_notify("2a5e", check(1))
-    grown, close = broken.on_link_lost()
+    (grown,) = broken.on_link_lost()
     assert isinstance(grown, Keep)
     assert grown.mark is not None
-    assert Close(Outcome.LINK_LOST) == close
     later, _ = listening(state=dict(grown.mark.state))
     assert [] == [request for n in (0, 1) for request in later.on_notify("2a5e", check(n))]
 
@@ -250,8 +249,9 @@ def test_stream_is_listened_to_until_it_pauses() -> None:
     session, _ = listening(WITHOUT)
     frame = encode_continuous_oximetry(OximetrySample(Decimal(95), Decimal(60)))
     assert session.on_notify("2a5f", frame)
-    assert Patience.ANSWER is session.patience
-    assert Outcome.LINK_LOST is outcome(session.on_link_lost())
+    assert Patience.STREAM is session.patience
+    assert [] == session.on_link_lost()
+    assert session.is_done
     other, _ = listening(WITHOUT)
     other.on_notify("2a5f", frame)
     assert Outcome.COMPLETE is outcome(other.on_silence())

@@ -51,6 +51,7 @@ _BOX_SIZE: Final = 8192
 _AT_ONCE: Final = 256
 _FIRST_PAUSE_S: Final = 0.5
 _LONG_S: Final = 3600.0
+_FOLLOWING: Final = frozenset({Patience.LONG, Patience.STREAM})
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -216,7 +217,7 @@ class LinkSession:
             if self._mailbox.has_overflowed:
                 raise _LinkEnded("more came than could be kept")
             heed_cancellation()
-            is_following = procedure.patience is Patience.LONG
+            is_following = procedure.patience in _FOLLOWING
             if is_following:
                 self._turns.follows(self._turn)
                 if self._turn.is_leaving:
@@ -352,7 +353,7 @@ class LinkSession:
 
     def _patience_s(self, procedure: Procedure) -> float:
         match procedure.patience:
-            case Patience.ANSWER:
+            case Patience.ANSWER | Patience.STREAM:
                 return self._settings.procedure_timeout_s
             case Patience.QUIET:
                 return self._settings.quiet_s
