@@ -118,6 +118,7 @@ def make_source(
     procedure_timeout_s: float = 5.0,
     quiet_s: float = 0.1,
     live_interval_s: float = 60.0,
+    connections: int = 3,
     clock: Clock | None = None,
     drivers: Sequence[Driver] = GENERIC_DRIVERS,
 ) -> BluetoothSource:
@@ -127,6 +128,7 @@ def make_source(
         procedure_timeout_s=procedure_timeout_s,
         quiet_s=quiet_s,
         live_interval_s=live_interval_s,
+        connections=connections,
         retry_s=retry_s,
         revisit_s=revisit_s,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -281,6 +282,25 @@ async def test_belt_out_of_range_is_taken_up_again(air: VirtualAir, frames: int)
         await intake.until(lambda: len(intake.readings) == 9)
     heard = {Decimal(rate) for rate in range(60, 70)} - {Decimal(60 + frames)}
     assert heard == {reading.value for reading in of(intake, Metric.HEART_RATE)}
+
+
+async def test_belt_that_holds_the_only_link_makes_room(air: VirtualAir) -> None:
+    """A cuff that wakes is read in between, and the belt again after it."""
+    belt = make_belt(air)
+    belt.beat(HeartBeat(30 + number % 200, has_contact=True) for number in itertools.count())
+    belt.stays_awake, belt.hangs_up, belt.period_s = True, False, 0.02
+    await belt.start()
+    intake = MemoryIntake()
+    devices = (
+        make_device(BELT, DeviceKind.HEART_RATE_MONITOR, "belt"),
+        make_device(CUFF, DeviceKind.BLOOD_PRESSURE_MONITOR, "cuff"),
+    )
+    async with running(make_source(air, *devices, live_interval_s=0.0, connections=1), intake):
+        await intake.until(lambda: bool(of(intake, Metric.HEART_RATE)))
+        await make_cuff(air, *pressures(1))
+        await intake.until(lambda: bool(of(intake, Metric.BLOOD_PRESSURE_SYSTOLIC)))
+        heard = told(intake, Metric.HEART_RATE)
+        await intake.until(lambda: belt.connections > 1 and told(intake, Metric.HEART_RATE) > heard)
 
 
 async def test_belt_that_nobody_wears_says_nothing(air: VirtualAir) -> None:
