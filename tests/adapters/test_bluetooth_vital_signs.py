@@ -11,6 +11,7 @@ import pytest
 from bluetooth_kit import NOW, PARIS, FrozenClock, MemoryIntake, make_device, make_source, running, until_state
 
 from gateway.adapters.sources.bluetooth import LinkState
+from gateway.devices.drivers import Permissions
 from gateway.model import Absent, DeviceKind, Metric, QuarantineReason, Reading, TimeQuality, Unit
 from gateway.sandbox.peripherals import (
     CuffReading,
@@ -149,6 +150,32 @@ async def test_wrong_clock_of_a_cuff_is_corrected(air: VirtualAir) -> None:
     for reading in intake.readings.values():
         assert (TimeQuality.CORRECTED, NOW - timedelta(minutes=20)) == (reading.time_quality, reading.effective_at)
         assert stamp == reading.device_time
+
+
+async def test_clock_of_a_cuff_is_set_where_allowed(air: VirtualAir) -> None:
+    """After its measurements are told; one from before that comes later is corrected by the error of then."""
+    stamp = WALL - timedelta(hours=3, minutes=20)
+    cuff = await make_cuff(air, CuffReading(Decimal(120), Decimal(80), time_stamp=stamp), behind_h=3)
+    intake = MemoryIntake()
+    source = make_source(
+        air,
+        make_device(CUFF, DeviceKind.BLOOD_PRESSURE_MONITOR),
+        permissions=Permissions(set_clock=True),
+        revisit_s=0,
+    )
+    async with running(source, intake):
+        await cuff.wait_connected()
+        await cuff.wait_disconnected()
+        assert WALL == cuff.clock.now()
+        await cuff.measure(CuffReading(Decimal(130), Decimal(85), time_stamp=stamp + timedelta(minutes=5)))
+        await cuff.measure(CuffReading(Decimal(140), Decimal(90), time_stamp=WALL))
+        await intake.until(lambda: len(of(intake, Metric.BLOOD_PRESSURE_SYSTOLIC)) == 3)
+    assert [
+        (Decimal(120), NOW - timedelta(minutes=20), TimeQuality.CORRECTED),
+        (Decimal(130), NOW - timedelta(minutes=15), TimeQuality.CORRECTED),
+        (Decimal(140), NOW, TimeQuality.DEVICE),
+    ] == [(r.value, r.effective_at, r.time_quality) for r in of(intake, Metric.BLOOD_PRESSURE_SYSTOLIC)]
+    assert ["2a2b"] == [char for char, _ in cuff.log]
 
 
 async def test_blood_pressure_is_held_until_the_store_is_back(air: VirtualAir) -> None:

@@ -155,8 +155,10 @@ class Material:
                     weigh_in.filled(composition), weigh_in.contact, weigh_in=weigh_in.name, frame=frame
                 )
             case VitalSample():
-                stamp = getattr(record.measurement, "time_stamp", None)
-                return _vital_sign(record, self._by_clock_then(stamp, contact), frame)
+                vital = record.measurement
+                if isinstance(vital, BloodPressureMeasurement | TemperatureMeasurement | PlxSpotCheck):
+                    contact = self._by_clock_then(vital.time_stamp, contact)
+                return _vital_sign(record, contact, frame)
 
     def _by_clock_then(self, device_time: datetime | None, contact: Contact) -> Contact:
         """`contact` with the error that the clock had when it stamped `device_time`, before we set it.
