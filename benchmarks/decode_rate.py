@@ -22,10 +22,14 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from gateway.devices.blood_pressure import parse_blood_pressure_measurement
 from gateway.devices.body_composition import parse_body_composition_measurement
 from gateway.devices.cgm import parse_cgm_measurement
 from gateway.devices.glucose import parse_glucose_measurement, parse_glucose_measurement_context
+from gateway.devices.heart_rate import parse_heart_rate_measurement
 from gateway.devices.passerelle_json import DECODER, decode_reading_message, parse_reading_message
+from gateway.devices.pulse_oximeter import parse_plx_spot_check
+from gateway.devices.thermometer import parse_temperature_measurement
 from gateway.devices.weight_scale import parse_weight_measurement
 from gateway.devices.xiaomi_scale import parse_mi_body_composition, parse_mi_scale_v1
 from gateway.model import DeviceId, Provenance, Reading, SourceKind
@@ -33,6 +37,12 @@ from gateway.normalise.cgm import cgm_readings
 from gateway.normalise.contact import Contact
 from gateway.normalise.glucose import glucose_readings
 from gateway.normalise.scale import body_composition_readings, weight_readings
+from gateway.normalise.vital_signs import (
+    blood_pressure_readings,
+    heart_rate_readings,
+    spot_check_readings,
+    temperature_readings,
+)
 from gateway.reading_json import dump_reading, parse_reading
 from gateway.sandbox.frames import (
     encode_body_composition,
@@ -41,7 +51,14 @@ from gateway.sandbox.frames import (
     encode_glucose_measurement,
     encode_weight_measurement,
 )
+from gateway.sandbox.frames_vital_signs import (
+    encode_blood_pressure,
+    encode_heart_rate,
+    encode_spot_check,
+    encode_temperature,
+)
 from gateway.sandbox.records import CgmSample, MeterContext, MeterRecord, WeighIn
+from gateway.sandbox.records_vital_signs import CuffReading, HeartBeat, SpotCheck, Temperature
 
 __all__ = ["FORMATS", "Format", "main", "measure", "page"]
 
@@ -77,6 +94,12 @@ _WEIGH_IN = WeighIn(
 )
 _2A9D = encode_weight_measurement(_WEIGH_IN)
 (_2A9C,) = encode_body_composition(_WEIGH_IN)
+_2A35 = encode_blood_pressure(
+    CuffReading(Decimal(128), Decimal(83), Decimal(98), time_stamp=_WALL, pulse_per_min=Decimal(64), user=1, status=0)
+)
+_2A37 = encode_heart_rate(HeartBeat(72, has_contact=True, rr_intervals_1024=(853, 851)))
+_2A1C = encode_temperature(Temperature(Decimal("36.8"), time_stamp=_WALL, site=6))
+_2A5E = encode_spot_check(SpotCheck(Decimal(97), Decimal(64), _WALL, measurement_status=0x0080, device_status=0))
 _181D = bytes.fromhex("224632e9070203040506")
 _181B = bytes.fromhex("0226e9070203040506e7014632")
 _MQTT = (
@@ -141,6 +164,34 @@ FORMATS: tuple[Format, ...] = (
         lambda: parse_body_composition_measurement(_2A9C),
         lambda: body_composition_readings(parse_body_composition_measurement(_2A9C), _CONTACT, frame=0),
         len(body_composition_readings(parse_body_composition_measurement(_2A9C), _CONTACT).readings),
+    ),
+    Format(
+        "2a35 blood pressure with pulse",
+        len(_2A35),
+        lambda: parse_blood_pressure_measurement(_2A35),
+        lambda: blood_pressure_readings(parse_blood_pressure_measurement(_2A35), _CONTACT, frame=0),
+        4,
+    ),
+    Format(
+        "2a37 heart rate, 2 intervals",
+        len(_2A37),
+        lambda: parse_heart_rate_measurement(_2A37),
+        lambda: heart_rate_readings(parse_heart_rate_measurement(_2A37), _CONTACT, frame=0),
+        1,
+    ),
+    Format(
+        "2a1c temperature",
+        len(_2A1C),
+        lambda: parse_temperature_measurement(_2A1C),
+        lambda: temperature_readings(parse_temperature_measurement(_2A1C), _CONTACT, frame=0),
+        1,
+    ),
+    Format(
+        "2a5e spot check",
+        len(_2A5E),
+        lambda: parse_plx_spot_check(_2A5E),
+        lambda: spot_check_readings(parse_plx_spot_check(_2A5E), _CONTACT, frame=0),
+        2,
     ),
     Format("181d service data of a Mi scale", len(_181D), lambda: parse_mi_scale_v1(_181D), None),
     Format("181b service data of a Mi scale", len(_181B), lambda: parse_mi_body_composition(_181B), None),

@@ -145,7 +145,15 @@ class BluetoothSettings(_Section):
     connections: int = Field(default=3, ge=1, le=16, description="Devices that an adapter is connected to at once.")
     connect_timeout_s: float = Field(default=15.0, gt=0, le=60)
     procedure_timeout_s: float = Field(default=30.0, gt=0, le=120, description="Silence that ends a procedure.")
-    quiet_s: float = Field(default=3.0, gt=0, le=30, description="Silence after which a scale has said everything.")
+    quiet_s: float = Field(
+        default=3.0, gt=0, le=30, description="Silence after which a scale or a cuff has said everything."
+    )
+    live_interval_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="One reading per interval of a stream (heart rate, saturation); 0: all.",
+    )
     retry_s: float = Field(default=30.0, gt=0, description="Pause before a device that failed is tried again.")
     revisit_s: float = Field(default=300.0, ge=0, description="Pause before a device read well is connected again.")
 

@@ -14,6 +14,7 @@ from gateway.devices._describe_facts import FACTS
 from gateway.devices._describe_glucose import CGM, GLUCOSE
 from gateway.devices._describe_scale import OTHERS, SERVICE_DATA
 from gateway.devices._describe_vendor import VENDOR, describe_bthome
+from gateway.devices._describe_vital_signs import VITAL_SIGNS
 from gateway.devices.bthome import BTHOME_SERVICE
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
     "short_uuid",
 ]
 
-_PLAIN = GLUCOSE | OTHERS | FACTS
+_PLAIN = GLUCOSE | OTHERS | FACTS | VITAL_SIGNS
 _SERVICE_DATA = SERVICE_DATA | {BTHOME_SERVICE: ("BTHome", describe_bthome)}
 _UUID = re.compile(r"(?:0x|0000)?([0-9a-f]{4})(?:-0000-1000-8000-00805f9b34fb)?", re.IGNORECASE)
 

@@ -13,19 +13,24 @@ from importlib.metadata import entry_points
 
 from gateway.devices.advert import Advert
 from gateway.devices.procedures import (
+    BloodPressureSession,
     CgmSession,
     ClockChange,
     Facts,
     GlucoseDump,
     GlucoseFetch,
+    HeartRateSession,
     Listener,
+    OximeterSession,
     Procedure,
     ScaleSession,
     ScaleUser,
+    ThermometerSession,
 )
 from gateway.devices.procedures.cgm_session import CGM_CHECKPOINT
 from gateway.devices.procedures.clock_setting import is_worth_setting
 from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
+from gateway.devices.procedures.oximeter_session import OXIMETER_CHECKPOINT
 from gateway.devices.quirks import Quirks, RecordNumbering
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
@@ -204,6 +209,21 @@ def _is_scale(advert: Advert) -> bool:
     return is_offered and not _is_cgm(advert) and not _is_meter(advert)
 
 
+_BEFORE_VITAL_SIGNS = frozenset({"181f", "1808", "181d", "181b"})
+_VITAL_SERVICES = ("1810", "1822", "1809", "180d")
+"""In the order in which a device with several is read: a cuff and an oximeter that show 180D tell the pulse anyway."""
+
+
+def _is_of_vital_sign(service: str) -> Callable[[Advert], bool]:
+    ahead = _BEFORE_VITAL_SIGNS | frozenset(_VITAL_SERVICES[: _VITAL_SERVICES.index(service)])
+
+    def matches(advert: Advert) -> bool:
+        is_another = ahead & advert.services or _BEFORE_VITAL_SIGNS & advert.service_data.keys()
+        return service in advert.services and not is_another
+
+    return matches
+
+
 def _open_meter(opening: Opening) -> Procedure:
     quirks = opening.quirks
     if quirks.numbering is RecordNumbering.BACKWARDS:
@@ -254,6 +274,35 @@ GENERIC_DRIVERS: tuple[Driver, ...] = (
         services=("181d", "181b", "181c", "1805", "180a", "180f"),
         matches=_is_scale,
         open=_open_scale,
+    ),
+    Driver(
+        name="gatt.blood_pressure",
+        kinds=frozenset({DeviceKind.BLOOD_PRESSURE_MONITOR}),
+        services=("1810", "1805", "180a", "180f"),
+        matches=_is_of_vital_sign("1810"),
+        open=lambda _opening: BloodPressureSession(),
+    ),
+    Driver(
+        name="gatt.pulse_oximeter",
+        kinds=frozenset({DeviceKind.PULSE_OXIMETER}),
+        services=("1822", "1805", "180a", "180f"),
+        matches=_is_of_vital_sign("1822"),
+        open=lambda opening: OximeterSession(opening.state),
+        checkpoint=OXIMETER_CHECKPOINT,
+    ),
+    Driver(
+        name="gatt.thermometer",
+        kinds=frozenset({DeviceKind.THERMOMETER}),
+        services=("1809", "1805", "180a", "180f"),
+        matches=_is_of_vital_sign("1809"),
+        open=lambda _opening: ThermometerSession(),
+    ),
+    Driver(
+        name="gatt.heart_rate",
+        kinds=frozenset({DeviceKind.HEART_RATE_MONITOR}),
+        services=("180d", "180a", "180f"),
+        matches=_is_of_vital_sign("180d"),
+        open=lambda _opening: HeartRateSession(),
     ),
 )
 """Devices that follow the adopted GATT services."""

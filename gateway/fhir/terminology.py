@@ -79,9 +79,11 @@ SPECIALISATION: dict[DeviceKind, str] = {
     DeviceKind.BLOOD_PRESSURE_MONITOR: "528391",
     DeviceKind.THERMOMETER: "528392",
     DeviceKind.PULSE_OXIMETER: "528388",
+    DeviceKind.HEART_RATE_MONITOR: "528525",
     DeviceKind.UNKNOWN: "528457",
 }
-"""IEEE 11073-104xx specialisation: 8 x 65536 + term code; 528457 is the generic one."""
+"""IEEE 11073-104xx specialisation: 8 x 65536 + term code; 528457 is the generic one. A heart rate monitor is the heart
+rate profile (4237) of the basic ECG, IEEE 11073-10406."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class DeviceKind(enum.StrEnum):
     BLOOD_PRESSURE_MONITOR = "blood_pressure_monitor"
     THERMOMETER = "thermometer"
     PULSE_OXIMETER = "pulse_oximeter"
+    HEART_RATE_MONITOR = "heart_rate_monitor"
     UNKNOWN = "unknown"
 
 

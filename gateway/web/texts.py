@@ -43,6 +43,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "trend": ("tendance", "trend"),
     "weekly_change": ("par semaine", "per week"),
     "body_fat": ("masse grasse", "body fat"),
+    "vital_signs": ("Constantes", "Vital signs"),
+    "blood_pressure": ("tension artérielle", "blood pressure"),
+    "heart_rate": ("fréquence cardiaque", "heart rate"),
+    "oxygen_saturation": ("saturation en oxygène", "oxygen saturation"),
+    "body_temperature": ("température", "temperature"),
     "no_weight": ("Pas encore de pesée.", "No weigh-in yet."),
     "devices": ("Appareils", "Devices"),
     "heard": ("entendu", "heard"),
@@ -101,6 +106,7 @@ _KINDS: Final = {
     DeviceKind.BLOOD_PRESSURE_MONITOR: ("tensiomètre", "blood pressure monitor"),
     DeviceKind.THERMOMETER: ("thermomètre", "thermometer"),
     DeviceKind.PULSE_OXIMETER: ("oxymètre", "pulse oximeter"),
+    DeviceKind.HEART_RATE_MONITOR: ("cardiofréquencemètre", "heart rate monitor"),
     DeviceKind.UNKNOWN: ("appareil inconnu", "unknown device"),
 }
 _STATES: Final = {

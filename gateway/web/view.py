@@ -30,6 +30,7 @@ from gateway.ports import Clock, Radios, ReadingStore, Registry
 from gateway.summaries import Summaries
 from gateway.web.charts import DayCurve, WeightCurve, day_curve, weight_curve
 from gateway.web.radio_words import RadioLine
+from gateway.web.vital_signs import VITAL_METRICS, VitalRow, vital_rows
 
 __all__ = ["DeviceRow", "LatestGlucose", "Page", "PersonPanel", "SentRow", "View"]
 
@@ -74,6 +75,7 @@ class PersonPanel:
     weight_age: timedelta | None
     weight_curve: WeightCurve | None
     body_fat_percent: Decimal | None
+    vital_signs: tuple[VitalRow, ...] = ()
 
     @property
     def has_glucose(self) -> bool:
@@ -229,7 +231,12 @@ class View:
             weight_age=now - trend.last_at if trend else None,
             weight_curve=weight_curve([((today - day.local_day).days, day.mass_kg) for day in weights]),
             body_fat_percent=fat.value if fat else None,
+            vital_signs=await self._vital_signs(person, latest, now),
         )
+
+    async def _vital_signs(self, person: Person, latest: list[StoredReading], now: datetime) -> tuple[VitalRow, ...]:
+        metrics = {item.reading.metric for item in latest if item.person_id == person.person_id}
+        return await vital_rows(self._store, person.person_id, metrics & VITAL_METRICS, now)
 
     @staticmethod
     def _latest(mine: list[Reading], now: datetime) -> LatestGlucose | None:

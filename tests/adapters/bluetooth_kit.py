@@ -116,6 +116,9 @@ def make_source(
     retry_s: float = 0.05,
     revisit_s: float = 0.05,
     procedure_timeout_s: float = 5.0,
+    quiet_s: float = 0.1,
+    live_interval_s: float = 60.0,
+    connections: int = 3,
     clock: Clock | None = None,
     drivers: Sequence[Driver] = GENERIC_DRIVERS,
 ) -> BluetoothSource:
@@ -123,7 +126,9 @@ def make_source(
         enabled=True,
         connect_timeout_s=5.0,
         procedure_timeout_s=procedure_timeout_s,
-        quiet_s=0.1,
+        quiet_s=quiet_s,
+        live_interval_s=live_interval_s,
+        connections=connections,
         retry_s=retry_s,
         revisit_s=revisit_s,
     )

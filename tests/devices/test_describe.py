@@ -35,10 +35,10 @@ from gateway.sandbox.frames_device import (
 from gateway.sandbox.peripherals.onetouch import onetouch_frame
 
 SUPPORTED = [
-    *("2a08", "2a0f", "2a14", "2a18", "2a19", "2a23", "2a24", "2a25", "2a26", "2a27", "2a28", "2a29", "2a2a", "2a2b"),
-    *("2a34", "2a50", "2a51", "2a52", "2a80", "2a85", "2a8a", "2a8c", "2a8e", "2a90", "2a98", "2a99", "2a9a", "2a9b"),
-    *("2a9c", "2a9d", "2a9e", "2a9f", "2aa4", "2aa5", "2aa7", "2aa8", "2aa9", "2aaa", "2aab", "2aac"),
-    *("2b37", "2bed"),
+    *("2a08", "2a0f", "2a14", "2a18", "2a19", "2a1c", "2a1d", "2a1e", "2a21", "2a23", "2a24", "2a25", "2a26", "2a27"),
+    *("2a28", "2a29", "2a2a", "2a2b", "2a34", "2a35", "2a36", "2a37", "2a38", "2a49", "2a50", "2a51", "2a52", "2a5e"),
+    *("2a5f", "2a60", "2a80", "2a85", "2a8a", "2a8c", "2a8e", "2a90", "2a98", "2a99", "2a9a", "2a9b", "2a9c", "2a9d"),
+    *("2a9e", "2a9f", "2aa4", "2aa5", "2aa7", "2aa8", "2aa9", "2aaa", "2aab", "2aac", "2b37", "2bed"),
     ONETOUCH_NOTIFY,
 ]
 PARIS = ZoneInfo("Europe/Paris")
@@ -371,7 +371,7 @@ def test_onetouch_packets() -> None:
     assert_contains({"result": "not_allowed"}, describe_characteristic(ONETOUCH_NOTIFY, refusal))
 
 
-@pytest.mark.parametrize("uuid", ["2a37", "zz", "", "0000fe95-0000-1000-8000-00805f9b34fb", "2a18" * 40])
+@pytest.mark.parametrize("uuid", ["2a3f", "zz", "", "0000fe95-0000-1000-8000-00805f9b34fb", "2a18" * 40])
 def test_unknown_format(uuid: str) -> None:
     """An unknown UUID is refused with the list of known ones."""
     with pytest.raises(UnknownFormat) as caught:

@@ -23,7 +23,7 @@ from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
 
 DRIVERS = GENERIC_DRIVERS
-SERVICES = ("1808", "181f", "181d", "181b", "181c", "180a", "180f", "1805", "1810", "fe95")
+SERVICES = ("1808", "181f", "181d", "181b", "181c", "180a", "180f", "1805", "1810", "1822", "1809", "180d", "fe95")
 
 
 def claims(advert: Advert) -> list[str]:
@@ -46,7 +46,16 @@ def test_no_two_drivers_claim_any_advertisement(services: set[str], name: str) -
 
 @pytest.mark.parametrize(
     ("service", "name"),
-    [("1808", "gatt.glucose_meter"), ("181f", "gatt.cgm"), ("181d", "gatt.scale"), ("181b", "gatt.scale")],
+    [
+        ("1808", "gatt.glucose_meter"),
+        ("181f", "gatt.cgm"),
+        ("181d", "gatt.scale"),
+        ("181b", "gatt.scale"),
+        ("1810", "gatt.blood_pressure"),
+        ("1822", "gatt.pulse_oximeter"),
+        ("1809", "gatt.thermometer"),
+        ("180d", "gatt.heart_rate"),
+    ],
 )
 def test_adopted_services_are_recognised(service: str, name: str) -> None:
     """Each measuring service has its driver, by short or full UUID."""
@@ -55,6 +64,16 @@ def test_adopted_services_are_recognised(service: str, name: str) -> None:
     assert driver.open is not None
     assert name == driver.name
     assert driver.open(Opening(datetime(2025, 1, 1, tzinfo=UTC))).start()
+
+
+def test_device_with_several_services_is_what_it_is_first() -> None:
+    """A cuff or an oximeter that also shows a heart rate is a cuff or an oximeter; a scale stays a scale."""
+    ranks = ("181f", "1808", "181d", "1810", "1822", "1809", "180d")
+    for first, second in itertools.combinations(ranks, 2):
+        alone = claims(Advert(services=frozenset({first})))
+        assert 1 == len(alone)
+        assert alone == claims(Advert(services=frozenset({first, second})))
+    assert [] == claims(Advert(services=frozenset({"181b", "180d"}), service_data={"181b": bytes(13)}))
 
 
 def test_broadcasting_scale_is_not_connected() -> None:
@@ -70,6 +89,10 @@ def test_kind_decides_where_the_advertisement_is_silent() -> None:
         DeviceKind.CGM: "gatt.cgm",
         DeviceKind.SCALE: "gatt.scale",
         DeviceKind.BODY_COMPOSITION_ANALYSER: "gatt.scale",
+        DeviceKind.BLOOD_PRESSURE_MONITOR: "gatt.blood_pressure",
+        DeviceKind.PULSE_OXIMETER: "gatt.pulse_oximeter",
+        DeviceKind.THERMOMETER: "gatt.thermometer",
+        DeviceKind.HEART_RATE_MONITOR: "gatt.heart_rate",
     } == {kind: driver.name for kind, driver in found.items() if driver is not None}
 
 

@@ -57,6 +57,8 @@ READ = [
     ("beurer.meter", of("GL50EVO", "1808")),
     ("omron.scale", of("BLEsmart_00010112A1B2C3", "181d", company=0x020E)),
     ("a_and_d.scale", of("A&D_UC-352BLE_1A2B3C", "181d", company=0x0069)),
+    ("omron.cuff", of("BLEsmart_00000116A1B2C3", "1810", company=0x020E)),
+    ("a_and_d.cuff", of("A&D_UA-651BLE_1A2B3C", "1810", company=0x0069)),
     ("xiaomi.scale", of("MI_SCALE", u181d=MI_SCALE)),
     ("xiaomi.scale", of("MI SCALE2", "181d", company=0x0157, u181d=MI_SCALE)),
     ("xiaomi.body_composition", of("MIBCS", "181b", u181b=MI_BODY)),
@@ -65,6 +67,10 @@ READ = [
     ("gatt.glucose_meter", of("some meter", "1808")),
     ("gatt.scale", of("some scale", "181d")),
     ("gatt.cgm", of("some sensor", "181f")),
+    ("gatt.blood_pressure", of("some cuff", "1810")),
+    ("gatt.pulse_oximeter", of("some oximeter", "1822")),
+    ("gatt.thermometer", of("some thermometer", "1809")),
+    ("gatt.heart_rate", of("some belt", "180d")),
 ]
 EXPLAINED = [
     ("beurer.own_protocol", of("BEURER BF700", "ffe0")),

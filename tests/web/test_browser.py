@@ -43,7 +43,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A lived-in house: long names, a day of glucose, finger-sticks, a month of weight."""
+    """A lived-in house: long names, a day of glucose, finger-sticks, a month of weight, vital signs."""
     people = (
         Person(CAMILLE, "Camille-Marie-Antoinette de la Tour-Saint-Hilaire", PARIS),
         Person(NOE, "Noé", PARIS, Unit.MMOL_L),
@@ -65,6 +65,16 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             *(
                 reading(timedelta(days=n, hours=4), f"{80 + n / 10:.2f}", metric=Metric.BODY_MASS, device="scale")
                 for n in range(25)
+            ),
+            *(
+                reading(timedelta(minutes=40), value, metric=metric, device="scale")
+                for metric, value in (
+                    (Metric.BLOOD_PRESSURE_SYSTOLIC, "128"),
+                    (Metric.BLOOD_PRESSURE_DIASTOLIC, "83"),
+                    (Metric.HEART_RATE, "64"),
+                    (Metric.OXYGEN_SATURATION, "97"),
+                    (Metric.BODY_TEMPERATURE, "36.8"),
+                )
             ),
         )
         yield served

@@ -14,6 +14,7 @@ from gateway.devices.quirks import Quirks
 
 __all__ = [
     "BY_OPENSCALE",
+    "CUFF_STEPS",
     "METER_STEPS",
     "METER_WAKE_S",
     "SCALE_STEPS",
@@ -148,6 +149,19 @@ SCALE_STEPS: Final = Steps(
         "Put the scale into Bluetooth pairing mode, as its booklet says.",
         "On the page of the gateway, choose the scale in the list.",
         "Wait for the message that it is paired, then weigh yourself once.",
+    ),
+)
+
+CUFF_STEPS: Final = Steps(
+    fr=(
+        "Mettez le tensiomètre en mode association Bluetooth, comme l’indique sa notice.",
+        "Sur la page de la passerelle, choisissez le tensiomètre dans la liste.",
+        "Attendez le message « associé », puis faites une mesure.",
+    ),
+    en=(
+        "Put the blood pressure monitor into Bluetooth pairing mode, as its booklet says.",
+        "On the page of the gateway, choose the blood pressure monitor in the list.",
+        "Wait for the message that it is paired, then take one measurement.",
     ),
 )
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from gateway.devices.models._family import SCALE_STEPS, Certainty, Check, Family, Note, Shown, like, named
+from gateway.devices.models._family import (
+    CUFF_STEPS,
+    SCALE_STEPS,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    Shown,
+    like,
+    named,
+)
 from gateway.devices.quirks import Quirks
 
 __all__ = ["FAMILY"]
@@ -19,9 +29,17 @@ FAMILY = Family(
             quirks=Quirks(),
             pairing=SCALE_STEPS,
         ),
+        like(
+            "gatt.blood_pressure",
+            name="a_and_d.cuff",
+            title="A&D UA-651BLE",
+            matches=named("a&d_ua", company=0x0069, services=frozenset({"1810"})),
+            quirks=Quirks(),
+            pairing=CUFF_STEPS,
+        ),
     ),
     seen_certainty=Certainty.CAPTURED,
-    seen_by="local name `A&D_UC...`; without a name company id 0x0069 with service 181D",
+    seen_by="local name `A&D_UC...`, `A&D_UA...`; without a name company id 0x0069 with service 181D or 1810",
     notes=(
         Note("Scales and blood pressure monitors follow the adopted services 181D and 1810.", Certainty.ONE_REPORT),
         Note("One published stand-in of UC-352BLE has a weight service of its own and no 181D.", Certainty.ONE_REPORT),
@@ -31,6 +49,11 @@ FAMILY = Family(
             "weighings by the standard service",
             Shown.EMULATION,
             ("tests/adapters/test_bluetooth_source.py::test_scale_with_users_is_read_with_consent",),
+        ),
+        Check(
+            "blood pressures by the standard service",
+            Shown.EMULATION,
+            ("tests/adapters/test_bluetooth_vital_signs.py::test_cuff_is_read_end_to_end",),
         ),
         Check("the devices themselves", Shown.NOT),
     ),

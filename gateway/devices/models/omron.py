@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from gateway.devices.advert import Advert
-from gateway.devices.models._family import SCALE_STEPS, Certainty, Check, Family, Note, NotRead, Shown, like, named
+from gateway.devices.models._family import (
+    CUFF_STEPS,
+    SCALE_STEPS,
+    Certainty,
+    Check,
+    Family,
+    Note,
+    NotRead,
+    Shown,
+    like,
+    named,
+)
 from gateway.devices.quirks import Quirks
 
 __all__ = ["FAMILY"]
@@ -14,6 +25,10 @@ _is_omron = named("blesmart", company=0x020E)
 
 def _has_own_protocol(advert: Advert) -> bool:
     return _is_omron(advert) and not advert.services & (_STANDARD | {"1810"})
+
+
+def _is_standard_cuff(advert: Advert) -> bool:
+    return _is_omron(advert) and "1810" in advert.services and not advert.services & _STANDARD
 
 
 FAMILY = Family(
@@ -27,6 +42,14 @@ FAMILY = Family(
             matches=named("blesmart", company=0x020E, services=_STANDARD),
             quirks=Quirks(),
             pairing=SCALE_STEPS,
+        ),
+        like(
+            "gatt.blood_pressure",
+            name="omron.cuff",
+            title="Omron blood pressure monitors with the standard service",
+            matches=_is_standard_cuff,
+            quirks=Quirks(),
+            pairing=CUFF_STEPS,
         ),
     ),
     not_read=(
@@ -55,6 +78,11 @@ FAMILY = Family(
             "weighings by the standard service",
             Shown.EMULATION,
             ("tests/adapters/test_bluetooth_source.py::test_scale_with_users_is_read_with_consent",),
+        ),
+        Check(
+            "blood pressures by the standard service",
+            Shown.EMULATION,
+            ("tests/adapters/test_bluetooth_vital_signs.py::test_cuff_is_read_end_to_end",),
         ),
         Check("the devices themselves", Shown.NOT),
     ),

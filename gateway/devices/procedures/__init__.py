@@ -8,6 +8,7 @@ from gateway.devices.procedures.device_facts import DeviceFacts, Facts
 from gateway.devices.procedures.glucose_dump import GlucoseDump
 from gateway.devices.procedures.glucose_fetch import GlucoseFetch
 from gateway.devices.procedures.onetouch_fetch import OneTouchFetch
+from gateway.devices.procedures.oximeter_session import OximeterSession
 from gateway.devices.procedures.requests import (
     ATT_NOT_FOUND,
     BroadcastWeight,
@@ -27,15 +28,19 @@ from gateway.devices.procedures.requests import (
     Request,
     Spoiled,
     Subscribe,
+    VitalMeasurement,
+    VitalSample,
     WeightSample,
     Write,
     merged,
 )
 from gateway.devices.procedures.scale_session import ScaleSession, ScaleUser
 from gateway.devices.procedures.user_registration import UserList, UserProfile, UserRegistration
+from gateway.devices.procedures.vital_session import BloodPressureSession, HeartRateSession, ThermometerSession
 
 __all__ = [
     "ATT_NOT_FOUND",
+    "BloodPressureSession",
     "BondRemoval",
     "BroadcastWeight",
     "BthomeScale",
@@ -51,12 +56,14 @@ __all__ = [
     "GlucoseDump",
     "GlucoseFetch",
     "GlucoseRecord",
+    "HeartRateSession",
     "Keep",
     "Listener",
     "Mark",
     "MiScale",
     "OneTouchFetch",
     "Outcome",
+    "OximeterSession",
     "Patience",
     "Procedure",
     "Read",
@@ -66,9 +73,12 @@ __all__ = [
     "ScaleUser",
     "Spoiled",
     "Subscribe",
+    "ThermometerSession",
     "UserList",
     "UserProfile",
     "UserRegistration",
+    "VitalMeasurement",
+    "VitalSample",
     "WeightSample",
     "Write",
     "merged",

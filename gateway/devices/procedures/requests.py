@@ -14,9 +14,13 @@ from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from gateway.devices.advert import Advert
+from gateway.devices.blood_pressure import BloodPressureMeasurement
 from gateway.devices.body_composition import BodyCompositionMeasurement
 from gateway.devices.cgm import CgmFeature, CgmRecord
 from gateway.devices.glucose import GlucoseContext, GlucoseMeasurement
+from gateway.devices.heart_rate import HeartRateMeasurement
+from gateway.devices.pulse_oximeter import PlxContinuousMeasurement, PlxFeatures, PlxSpotCheck
+from gateway.devices.thermometer import TemperatureMeasurement
 from gateway.devices.weight_scale import WeightMeasurement
 from gateway.model import Unit
 
@@ -39,6 +43,8 @@ __all__ = [
     "Request",
     "Spoiled",
     "Subscribe",
+    "VitalMeasurement",
+    "VitalSample",
     "WeightSample",
     "Write",
     "merged",
@@ -174,7 +180,29 @@ class BroadcastWeight:
     is_unusual: bool = False
 
 
-Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample | BroadcastWeight
+VitalMeasurement: TypeAlias = (
+    BloodPressureMeasurement | HeartRateMeasurement | TemperatureMeasurement | PlxSpotCheck | PlxContinuousMeasurement
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VitalSample:
+    """One measurement of a vital sign.
+
+    Attributes:
+        measurement: what was sent.
+        frames: its payload.
+        site: where on the body, from a characteristic of its own (2A1D, 2A38); None when not known.
+        features: what the oximeter says it can send; None when not known.
+    """
+
+    measurement: VitalMeasurement
+    frames: tuple[Frame, ...]
+    site: str | None = None
+    features: PlxFeatures | None = None
+
+
+Record: TypeAlias = GlucoseRecord | CgmSample | WeightSample | CompositionSample | BroadcastWeight | VitalSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +287,8 @@ class Patience(enum.Enum):
     """Two seconds: then the same is asked again."""
     LATECOMER = "latecomer"
     """Five seconds: what belongs to a record and has not come by then will not come."""
+    STREAM = "stream"
+    """As long as an answer, while a device streams: nothing is owed, so that the link may make room for another."""
     LONG = "long"
     """An hour: no word is due, and only a link that died unnoticed is looked for."""
 

@@ -247,7 +247,9 @@ class VirtualPeripheral(abc.ABC):
         self._connected.set()
 
     def leave_soon(self) -> None:
-        """End the link in the background; nothing more is sent on it from now on."""
+        """End the link, if there is still one, in the background; nothing more is sent on it from now on."""
+        if self._connection is None:
+            return
         self._is_leaving = True
         self._housekeeping.start(self.drop_link(), name=f"{self.name}.drop_link")
 

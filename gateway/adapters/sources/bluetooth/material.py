@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 
+from gateway.adapters.sources.bluetooth.live import LIVE_INTERVAL, HeardSample, LiveSamples, is_live
 from gateway.adapters.sources.bluetooth.weigh_ins import WeighIns
+from gateway.devices.blood_pressure import BloodPressureMeasurement
+from gateway.devices.heart_rate import HeartRateMeasurement
 from gateway.devices.procedures import (
     BroadcastWeight,
     CgmSample,
@@ -15,8 +19,11 @@ from gateway.devices.procedures import (
     GlucoseRecord,
     Keep,
     Record,
+    VitalSample,
     WeightSample,
 )
+from gateway.devices.pulse_oximeter import PlxContinuousMeasurement, PlxSpotCheck
+from gateway.devices.thermometer import TemperatureMeasurement
 from gateway.model import (
     Batch,
     Checkpoint,
@@ -33,6 +40,13 @@ from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.glucose import glucose_readings
 from gateway.normalise.scale import body_composition_readings, weight_readings
 from gateway.normalise.times import CLOCK_TOLERANCE
+from gateway.normalise.vital_signs import (
+    blood_pressure_readings,
+    continuous_oximetry_readings,
+    heart_rate_readings,
+    spot_check_readings,
+    temperature_readings,
+)
 
 __all__ = ["Material"]
 
@@ -46,16 +60,22 @@ class Material:
         zone: its owner's zone.
         clock_offset: our local time minus the device's at this contact; None: not measured.
         clock_change: when we set the device's clock before this contact, and by how much; None: never.
+        live_interval: how far apart the readings of a stream are.
     """
 
     device_id: DeviceId
     zone: tzinfo
     clock_offset: timedelta | None = None
     clock_change: ClockChange | None = None
+    live_interval: timedelta = LIVE_INTERVAL
     _weigh_ins: WeighIns = field(default_factory=WeighIns, repr=False)
+    _live: LiveSamples = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._live = LiveSamples(self.live_interval)
 
     def batch(self, keep: Keep, received_at: datetime, *, clock_is_trusted: bool = True) -> Batch:
-        """Everything of `keep`, with every payload.
+        """Everything of `keep`, with every payload; of a stream what stays of an interval that it ends.
 
         Args:
             keep: what a procedure wants kept.
@@ -71,20 +91,34 @@ class Material:
             clock_offset=self.clock_offset if clock_is_trusted else None,
             clock_is_trusted=clock_is_trusted,
         )
+        heard: list[tuple[Record, Contact]] = []
+        for record in keep.records:
+            if isinstance(record, VitalSample) and is_live(record):
+                heard += _picked(self._live.add(record, contact))
+            else:
+                heard.append((record, contact))
+        return self._batch(heard, keep, contact)
+
+    def rest(self) -> Batch:
+        """What a stream has left open; for the end of a contact."""
+        heard = _picked(self._live.flush())
+        return self._batch(heard, Keep(), heard[0][1]) if heard else Batch()
+
+    def _batch(self, heard: Iterable[tuple[Record, Contact]], keep: Keep, contact: Contact) -> Batch:
         frames: list[RawFrame] = []
         places: dict[Frame, int] = {}
         readings: list[Reading] = []
         quarantined: list[Quarantined] = []
 
-        def place(frame: Frame) -> int:
+        def place(frame: Frame, received_at: datetime) -> int:
             if frame not in places:
                 places[frame] = len(frames)
                 frames.append(RawFrame(self.device_id, SourceKind.BLUETOOTH, frame.char, frame.payload, received_at))
             return places[frame]
 
-        for record in keep.records:
-            at = [place(frame) for frame in record.frames]
-            normalised = self._normalised(record, contact, at[0] if at else None)
+        for record, at_contact in heard:
+            at = [place(frame, at_contact.received_at) for frame in record.frames]
+            normalised = self._normalised(record, at_contact, at[0] if at else None)
             readings.extend(normalised.readings)
             if normalised.problems and at:
                 reason = QuarantineReason.IMPLAUSIBLE
@@ -92,10 +126,10 @@ class Material:
                     reason = QuarantineReason.UNSUPPORTED
                 quarantined.append(Quarantined(frames[at[0]], reason, "; ".join(normalised.problems)))
         for spoiled in keep.spoiled:
-            raw = frames[place(spoiled.frame)]
+            raw = frames[place(spoiled.frame, contact.received_at)]
             quarantined.append(Quarantined(raw, QuarantineReason.MALFORMED, spoiled.detail))
         for frame in keep.loose:
-            place(frame)
+            place(frame, contact.received_at)
         marks = (*(() if keep.mark is None else (keep.mark,)), *keep.facts)
         checkpoints = tuple(Checkpoint(self.device_id, mark.name, mark.state) for mark in marks)
         return Batch(tuple(readings), tuple(frames), tuple(quarantined), checkpoints)
@@ -143,6 +177,11 @@ class Material:
                 return body_composition_readings(
                     weigh_in.filled(composition), weigh_in.contact, weigh_in=weigh_in.name, frame=frame
                 )
+            case VitalSample():
+                vital = record.measurement
+                if isinstance(vital, BloodPressureMeasurement | TemperatureMeasurement | PlxSpotCheck):
+                    contact = self._by_clock_then(vital.time_stamp, contact)
+                return _vital_sign(record, contact, frame)
 
     def _by_clock_then(self, device_time: datetime | None, contact: Contact) -> Contact:
         """`contact` with the error that the clock had when it stamped `device_time`, before we set it.
@@ -153,3 +192,21 @@ class Material:
         if change is None or device_time is None or offset is None or abs(offset) > CLOCK_TOLERANCE:
             return contact
         return replace(contact, clock_offset=change.offset) if change.is_before(device_time) else contact
+
+
+def _vital_sign(sample: VitalSample, contact: Contact, frame: int | None) -> Normalised:
+    match sample.measurement:
+        case BloodPressureMeasurement() as pressure:
+            return blood_pressure_readings(pressure, contact, frame=frame)
+        case TemperatureMeasurement() as temperature:
+            return temperature_readings(temperature, contact, site=sample.site, frame=frame)
+        case HeartRateMeasurement() as rate:
+            return heart_rate_readings(rate, contact, site=sample.site, frame=frame)
+        case PlxSpotCheck() as check:
+            return spot_check_readings(check, contact, features=sample.features, frame=frame)
+        case PlxContinuousMeasurement() as continuous:
+            return continuous_oximetry_readings(continuous, contact, features=sample.features, frame=frame)
+
+
+def _picked(heard: HeardSample | None) -> list[tuple[Record, Contact]]:
+    return [] if heard is None else [(heard.sample, heard.contact)]

@@ -34,6 +34,7 @@ from gateway.devices.procedures import (
     merged,
 )
 from gateway.errors import StoreUnavailable
+from gateway.model import Batch
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
 
@@ -52,6 +53,7 @@ _FIRST_PAUSE_S: Final = 0.5
 _SHORT_S: Final = 2.0
 _LATECOMER_S: Final = 5.0
 _LONG_S: Final = 3600.0
+_FOLLOWING: Final = frozenset({Patience.LONG, Patience.STREAM})
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -174,6 +176,13 @@ class LinkSession:
 
     async def run(self, procedure: Procedure) -> Close:
         """Carry `procedure` out to its end, or to the end of the link; how it ended."""
+        closed = await self._carry_out(procedure)
+        if (rest := self._material.rest()) != Batch():
+            await self._submit(rest, is_told_once=True)
+            self.records_kept += 1
+        return closed
+
+    async def _carry_out(self, procedure: Procedure) -> Close:
         try:
             return await self._converse(procedure)
         except StoreUnavailable:
@@ -210,7 +219,7 @@ class LinkSession:
             if self._mailbox.has_overflowed:
                 raise _LinkEnded("more came than could be kept")
             heed_cancellation()
-            is_following = procedure.patience is Patience.LONG
+            is_following = procedure.patience in _FOLLOWING
             if is_following:
                 self._turns.follows(self._turn)
                 if self._turn.is_leaving:
@@ -269,19 +278,23 @@ class LinkSession:
     async def _keep(self, keep: Keep) -> None:
         """Make it durable. While the store is unavailable: give up, unless the device will not say it again."""
         batch = self._material.batch(keep, self._clock.now(), clock_is_trusted=self._clock.is_trusted)
+        if batch != Batch():  # empty: a sample of a stream that ends no interval
+            await self._submit(batch, is_told_once=keep.is_told_once)
+            self.records_kept += len(keep.records)
+            for fact in keep.facts:
+                self._on_fact(fact)
+
+    async def _submit(self, batch: Batch, *, is_told_once: bool) -> None:
         pause_s = min(_FIRST_PAUSE_S, self._settings.retry_s)
         while True:
             try:
                 await self._intake.submit(batch)
             except StoreUnavailable:
-                if not keep.is_told_once:
+                if not is_told_once:
                     raise
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, self._settings.retry_s)
             else:
-                self.records_kept += len(keep.records)
-                for fact in keep.facts:
-                    self._on_fact(fact)
                 return
 
     # --- the radio ----------------------------------------------------------------------------------------------
@@ -342,7 +355,7 @@ class LinkSession:
 
     def _patience_s(self, procedure: Procedure) -> float:
         match procedure.patience:
-            case Patience.ANSWER:
+            case Patience.ANSWER | Patience.STREAM:
                 return self._settings.procedure_timeout_s
             case Patience.QUIET:
                 return self._settings.quiet_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import Final
 
 import bleak
@@ -74,7 +74,9 @@ class Visit:
         self._may = may
         self._mailbox = Mailbox()
         self._has_said_facts = False
-        self._material = Material(watch.device.device_id, zone)
+        self._material = Material(
+            watch.device.device_id, zone, live_interval=timedelta(seconds=settings.live_interval_s)
+        )
         manager = found.manager
         self._turns = manager.turns
         # the device, not its address: bleak keeps the kind of the address in it
