@@ -44,6 +44,10 @@ def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
         files.append(("web.access_code_file", settings.web.access_code_file))
     if settings.mqtt.enabled:
         files += [("mqtt.password_file", settings.mqtt.password_file), ("mqtt.key_file", settings.mqtt.key_file)]
+    if settings.bluetooth.enabled:
+        files += [
+            (f"bluetooth.proxies[{i}].key_file", one.key_file) for i, one in enumerate(settings.bluetooth.proxies)
+        ]
     for i, device in enumerate(settings.devices):
         files.append((f"devices[{i}].scale_consent_file", device.scale_consent_file))
     for i, destination in enumerate(settings.destinations):
