@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from aioesphomeapi import APIConnectionError, BluetoothProxyFeature
-from aioesphomeapi.core import BluetoothConnectionDroppedError, BluetoothGATTAPIError, TimeoutAPIError
+from aioesphomeapi import BluetoothProxyFeature
+from aioesphomeapi.core import (
+    APIConnectionError,
+    BluetoothConnectionDroppedError,
+    BluetoothGATTAPIError,
+    TimeoutAPIError,
+)
 from bleak.args import SizedBuffer
 from bleak.assigned_numbers import gatt_char_props_to_strs
 from bleak.backends.characteristic import BleakGATTCharacteristic

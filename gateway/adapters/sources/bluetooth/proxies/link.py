@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from aioesphomeapi import APIClient, APIConnectionError, APIVersion, BluetoothProxyFeature, BluetoothScannerMode
+from aioesphomeapi import APIVersion, BluetoothProxyFeature, BluetoothScannerMode
+from aioesphomeapi.api_pb2 import BluetoothLERawAdvertisement
+from aioesphomeapi.client import APIClient
 from aioesphomeapi.core import (
+    APIConnectionError,
     EncryptionHelloAPIError,
     EncryptionPlaintextAPIError,
     InvalidAuthAPIError,
     InvalidEncryptionKeyAPIError,
     RequiresEncryptionAPIError,
 )
-from aioesphomeapi.model import BluetoothLERawAdvertisement
 
 from gateway.adapters.sources.bluetooth.radio.parts import AdapterAbsent, AdapterBlocked, RungFailed
 

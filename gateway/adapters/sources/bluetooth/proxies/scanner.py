@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final, Literal
 
-from aioesphomeapi import APIConnectionError
-from aioesphomeapi.model import BluetoothLERawAdvertisement
+from aioesphomeapi.api_pb2 import BluetoothLERawAdvertisement
+from aioesphomeapi.core import APIConnectionError
 from bleak.backends.scanner import AdvertisementData, AdvertisementDataCallback, BaseBleakScanner
 from bleak.exc import BleakError
 
