@@ -23,7 +23,7 @@ __all__ = ["BoardError", "Links", "address_text"]
 _CONNECT_S = 10.0
 _LINK_GONE = -1
 _INVALID_HANDLE = 0x01
-_NO_CONNECTION = 0x100
+_NO_SLOT = 0  # the board says that it is not connected, without an error
 _CANNOT_ESTABLISH = 0x3E
 _PAIRING_FAILED = 0x61
 _CCCD = 0x2902
@@ -66,7 +66,7 @@ class Links:
     async def connect(self, number: int, address_type: int) -> int:
         """The MTU. Raises BoardError."""
         if number in self._clients or len(self._clients) >= self.limit:
-            raise BoardError(_NO_CONNECTION)
+            raise BoardError(_NO_SLOT)
         text = address_text(number)
         kind = Address.PUBLIC_DEVICE_ADDRESS if address_type == 0 else Address.RANDOM_DEVICE_ADDRESS
         device = BLEDevice(text, None, {"address": Address(text, kind)})

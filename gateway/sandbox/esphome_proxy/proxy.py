@@ -55,7 +55,6 @@ class VirtualProxy:
         port: where it listens; stays over restarts.
         connections: how many clients have come so far.
         asked: types of the requests that came, in order.
-        has_client: set while a client has subscribed to advertisements.
         was_cut: set once `cut_after` has struck.
     """
 
@@ -73,7 +72,6 @@ class VirtualProxy:
         self.port = 0
         self.connections = 0
         self.asked: list[str] = []
-        self.has_client = asyncio.Event()
         self._name = name
         self._key = key
         self._rssi = rssi_dbm
@@ -123,7 +121,6 @@ class VirtualProxy:
         """What a board does when its client has gone."""
         self._wire = self._writer = None
         self._wants_slots = False
-        self.has_client.clear()
         await self._central.stop_listening(self._heard)
         await self._links.close()
 
@@ -182,9 +179,7 @@ class VirtualProxy:
             case pb.SubscribeBluetoothLEAdvertisementsRequest():
                 await self._central.listen(self._heard)
                 self._say(pb.BluetoothScannerStateResponse(state=2, mode=1, configured_mode=1))
-                self.has_client.set()
             case pb.UnsubscribeBluetoothLEAdvertisementsRequest():
-                self.has_client.clear()
                 await self._central.stop_listening(self._heard)
             case pb.SubscribeBluetoothConnectionsFreeRequest():
                 self._wants_slots = True

@@ -43,6 +43,7 @@ _LAST_OF_ATT: Final = 0x13
 _FIRST_OF_APPLICATION, _LAST_OF_APPLICATION = 0x80, 0x9F
 _FIRST_OF_PROFILES: Final = 0xFC
 _SLOT_S: Final = 2.0
+_NO_SLOT: Final = "no connection slot is free on the proxy"
 
 
 def _is_att(code: int) -> bool:
@@ -121,7 +122,7 @@ class ProxyClient(BaseBleakClient):
         except TimeoutError:
             has_slot = False
         if not has_slot:
-            raise BleakError("no connection slot is free on the proxy")
+            raise BleakError(_NO_SLOT)
         try:
             with self._in_bleaks_words():
                 await self._link(session)
@@ -146,6 +147,8 @@ class ProxyClient(BaseBleakClient):
                     self._lost()
             elif is_connected and not error:
                 linked.set_result(mtu)
+            elif not error:  # refused before it was tried: somebody was quicker
+                linked.set_exception(BleakError(_NO_SLOT))
             else:
                 linked.set_exception(BleakError(f"the proxy could not connect ({error})"))
 
