@@ -31,6 +31,13 @@ def _run(arguments: argparse.Namespace) -> int:
             read_secret(file)
         except ConfigurationError as error:
             problems += [(path, text) for _, text in error.problems]
+    if settings.bluetooth.enabled:
+        from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
+
+        try:
+            proxy_radios(settings.bluetooth)
+        except ConfigurationError as error:
+            problems += error.problems
     if problems:
         raise ConfigurationError(problems)
     for sentence in _sentences(settings):
@@ -44,10 +51,6 @@ def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
         files.append(("web.access_code_file", settings.web.access_code_file))
     if settings.mqtt.enabled:
         files += [("mqtt.password_file", settings.mqtt.password_file), ("mqtt.key_file", settings.mqtt.key_file)]
-    if settings.bluetooth.enabled:
-        files += [
-            (f"bluetooth.proxies[{i}].key_file", one.key_file) for i, one in enumerate(settings.bluetooth.proxies)
-        ]
     for i, device in enumerate(settings.devices):
         files.append((f"devices[{i}].scale_consent_file", device.scale_consent_file))
     for i, destination in enumerate(settings.destinations):

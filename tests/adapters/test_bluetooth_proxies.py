@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from proxy_kit import KEY, bluetooth_settings, key_file, proxied_source, until_report
 
 from gateway.adapters.sources.bluetooth import LinkState
+from gateway.adapters.sources.bluetooth.proxies import link
 from gateway.adapters.sources.bluetooth.proxies.client import ONLY_JUST_WORKS
 from gateway.adapters.sources.bluetooth.proxies.payload import parse_payload
 from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
@@ -247,6 +250,19 @@ async def test_a_board_that_only_listens(air: VirtualAir) -> None:
                 await bleak.BleakClient(heard[0], backend=heard[1].client).connect()
 
 
+async def test_a_board_that_still_serves_another(
+    air: VirtualAir, proxy: VirtualProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash of ours the board takes no notice of us for a while: we ask until it does."""
+    monkeypatch.setattr(link, "_INSIST_S", [0.05])
+    proxy.deaf_to = 3
+    await make_meter(air, records(1, 3))
+    intake, source = MemoryIntake(), proxied_source({"kitchen": proxy}, METER_DEVICE)
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 3)
+    assert 4 == proxy.asked.count("SubscribeBluetoothLEAdvertisementsRequest")
+
+
 async def test_firmware_without_bluetooth(air: VirtualAir) -> None:
     """A board whose firmware has no bluetooth_proxy is named as such."""
     async with VirtualProxy(air, features=0) as proxy:
@@ -266,6 +282,24 @@ def test_a_key_that_is_none(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         proxy_radios(bluetooth_settings(("kitchen", 1, key_file(tmp_path, key))))
     assert "bluetooth.proxies[0].key_file" == error.value.problems[0][0]
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the library is missing the start says what to install; without proxies it is not missed."""
+    for name in [name for name in sys.modules if name.startswith("gateway.adapters.sources.bluetooth.proxies.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.startswith("aioesphomeapi.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "aioesphomeapi", None)
+    assert () == proxy_radios(BluetoothSettings())
+    with pytest.raises(ConfigurationError, match="pip install"):
+        proxy_radios(bluetooth_settings(("kitchen", 1, None)))
+
+
+def test_the_library_is_not_loaded_in_vain() -> None:
+    """A gateway without proxies does not pay for them."""
+    code = "import gateway.app, gateway.adapters.sources.bluetooth, sys; sys.exit('aioesphomeapi' in sys.modules)"
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
 @pytest.mark.parametrize(

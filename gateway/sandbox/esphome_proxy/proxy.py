@@ -55,6 +55,7 @@ class VirtualProxy:
         port: where it listens; stays over restarts.
         connections: how many clients have come so far.
         asked: types of the requests that came, in order.
+        deaf_to: how many wishes to be told packets are passed over, as if another client were served.
         was_cut: set once `cut_after` has struck.
     """
 
@@ -72,6 +73,7 @@ class VirtualProxy:
         self.port = 0
         self.connections = 0
         self.asked: list[str] = []
+        self.deaf_to = 0
         self._name = name
         self._key = key
         self._rssi = rssi_dbm
@@ -176,6 +178,8 @@ class VirtualProxy:
                         api_encryption_supported=self._key is not None,
                     )
                 )
+            case pb.SubscribeBluetoothLEAdvertisementsRequest() if self.deaf_to > 0:
+                self.deaf_to -= 1
             case pb.SubscribeBluetoothLEAdvertisementsRequest():
                 await self._central.listen(self._heard)
                 self._say(pb.BluetoothScannerStateResponse(state=2, mode=1, configured_mode=1))

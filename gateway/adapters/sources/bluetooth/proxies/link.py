@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import structlog
 from aioesphomeapi import APIVersion, BluetoothProxyFeature, BluetoothScannerMode
 from aioesphomeapi.api_pb2 import BluetoothLERawAdvertisement
 from aioesphomeapi.client import APIClient
@@ -37,6 +38,10 @@ _ABOUT_KEYS: Final = (
     RequiresEncryptionAPIError,
 )
 _NEEDED: Final = BluetoothProxyFeature.RAW_ADVERTISEMENTS
+_INSIST_S: Final = [10.0, 30.0, 60.0]
+"""A board tells its packets to one client, and passes over another's wish without a word. After a crash of ours that one
+client is ourselves of before, which the board forgets in a minute or two."""
+log = structlog.get_logger()
 
 
 class ProxySession:
@@ -58,6 +63,8 @@ class ProxySession:
         self._slots_known = asyncio.Event()
         self._on_lost: set[Callable[[], None]] = set()
         self._listeners: set[Listener] = set()
+        self._listens = asyncio.Event()
+        self._is_served = asyncio.Event()
         self._unsubscribe: Callable[[], None] | None = None
 
     # --- AdapterSession -----------------------------------------------------------------------------------------
@@ -102,6 +109,29 @@ class ProxySession:
             raise AdapterBlocked("proxy_firmware")
         if self.can_connect:
             self.api.subscribe_bluetooth_connections_free(self._count)
+        if self.features & BluetoothProxyFeature.FEATURE_STATE_AND_MODE:
+            self.api.subscribe_bluetooth_scanner_state(lambda _state: self._is_served.set())
+
+    async def insist(self) -> None:
+        """Ask for packets again for as long as the board says nothing of its scan, which only its one client hears."""
+        attempt = 0
+        while self.features & BluetoothProxyFeature.FEATURE_STATE_AND_MODE and not self._is_served.is_set():
+            await self._listens.wait()
+            try:
+                async with asyncio.timeout(_INSIST_S[min(attempt, len(_INSIST_S) - 1)]):
+                    await self._is_served.wait()
+            except TimeoutError:
+                attempt += 1
+                if attempt == len(_INSIST_S):
+                    log.warning("bluetooth.proxy_serves_another", radio=self._name)
+                try:
+                    if self._listens.is_set():
+                        self._ask()
+                except APIConnectionError:
+                    return
+
+    def _ask(self) -> None:
+        self._unsubscribe = self.api.subscribe_bluetooth_le_raw_advertisements(self._heard)
 
     def _count(self, free: int, _limit: int, _allocated: list[int]) -> None:
         self.free = free
@@ -126,13 +156,15 @@ class ProxySession:
                 BluetoothScannerMode.PASSIVE if is_passive else BluetoothScannerMode.ACTIVE
             )
         if self._unsubscribe is None:
-            self._unsubscribe = self.api.subscribe_bluetooth_le_raw_advertisements(self._heard)
+            self._ask()
+            self._listens.set()
 
     def stop_listening(self, listener: Listener) -> None:
         """Idempotent. Raises APIConnectionError."""
         self._listeners.discard(listener)
         if not self._listeners and self._unsubscribe is not None:
             unsubscribe, self._unsubscribe = self._unsubscribe, None
+            self._listens.clear()
             if not self._lost.is_set():
                 unsubscribe()
 
@@ -197,7 +229,12 @@ class Proxy:
             except (APIConnectionError, OSError, TimeoutError) as error:
                 raise AdapterAbsent("proxy_offline") from error
             self.session = session
-            yield session
+            insisting = asyncio.create_task(session.insist(), name=f"bluetooth.proxy.{self.name}")
+            try:
+                yield session
+            finally:
+                insisting.cancel()
+                await asyncio.wait([insisting])
         finally:
             self.session = None
             session.lose()
