@@ -40,6 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
             environment=os.environ,
             wanted_adapter=bluetooth.adapter if bluetooth is not None else None,
             is_enabled=bluetooth.enabled if bluetooth is not None else None,
+            is_local=bluetooth is None or bluetooth.local,
             clock_is_trusted=SystemClock().is_trusted,
         )
     )

@@ -44,6 +44,7 @@ WELL = HostFacts(
     agents=(),
     unit=UNIT,
     is_enabled=True,
+    is_local=True,
     clock_is_trusted=True,
 )
 PI = BoardFacts(model="Raspberry Pi 4 Model B Rev 1.4", has_pi_firmware=True, has_bluetooth_module=True)
@@ -174,6 +175,7 @@ def test_a_fault_is_named_with_its_line(facts: HostFacts, code: str, fix: str) -
         (replace(WELL, unit=replace(UNIT, groups=frozenset())), "unit_group"),
         (replace(WELL, clock_is_trusted=False), "clock"),
         (replace(WELL, is_enabled=False), "bluetooth_off"),
+        (bus(BusAnswer.NO_SOCKET, is_local=False), "proxies_alone"),
     ],
 )
 def test_a_note_is_no_fault(facts: HostFacts, code: str) -> None:

@@ -117,6 +117,7 @@ async def look(address: str | None, root: Path, **environment: str) -> HostFacts
         environment=environment,
         wanted_adapter=None,
         is_enabled=None,
+        is_local=True,
         clock_is_trusted=True,
     )
 

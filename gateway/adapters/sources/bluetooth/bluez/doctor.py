@@ -49,8 +49,12 @@ class Finding:
 
 
 def diagnose(facts: HostFacts) -> tuple[Finding, ...]:
-    """Every finding, in the order in which things must be put right: a later one may vanish with an earlier one."""
-    return tuple(finding for rule in _RULES for finding in rule(facts))
+    """Every finding, in the order in which things must be put right: a later one may vanish with an earlier one.
+
+    Where only proxies are used, this machine's own Bluetooth is not looked at.
+    """
+    rules = _RULES if facts.is_local else (_configured, _clock)
+    return tuple(finding for rule in rules for finding in rule(facts))
 
 
 def _fault(code: str, text: str, *fixes: str) -> Finding:
@@ -430,6 +434,12 @@ def _configured(facts: HostFacts) -> Iterator[Finding]:
             "bluetooth_off",
             "Bluetooth is off in the configuration.",
             "enabled = true    (in hub.toml, section [bluetooth])",
+        )
+    if not facts.is_local:
+        yield _note(
+            "proxies_alone",
+            "The configuration uses proxies alone (local = false): this machine's own Bluetooth is not needed.",
+            "gateway radio    (says how each proxy is)",
         )
 
 

@@ -178,6 +178,7 @@ class HostFacts:
         agents: running programs that usually make themselves the default pairing agent.
         unit: the installed systemd unit; None: there is none.
         is_enabled: Bluetooth is on in the configuration; None: no configuration was read.
+        is_local: this machine's own adapter is wanted; False: proxies alone.
         clock_is_trusted: the machine's clock can be right.
     """
 
@@ -194,4 +195,5 @@ class HostFacts:
     agents: tuple[str, ...]
     unit: UnitFacts | None
     is_enabled: bool | None
+    is_local: bool
     clock_is_trusted: bool

@@ -54,6 +54,7 @@ async def look_at_host(
     environment: Mapping[str, str],
     wanted_adapter: str | None,
     is_enabled: bool | None,
+    is_local: bool,
     clock_is_trusted: bool,
 ) -> HostFacts:
     """Everything the rules want to know.
@@ -62,7 +63,7 @@ async def look_at_host(
         bus_address: of another bus than the system's; None: that of `environment`, else the usual one.
         root: where the file system begins; `/` but for tests.
         environment: of the process.
-        wanted_adapter, is_enabled: from the configuration.
+        wanted_adapter, is_enabled, is_local: from the configuration.
         clock_is_trusted: what the clock says of itself.
     """
     container = _container(root, environment)
@@ -87,6 +88,7 @@ async def look_at_host(
         agents=tuple(sorted(_running(root) & _AGENTS)),
         unit=read_unit(root, "passerelle.service"),
         is_enabled=is_enabled,
+        is_local=is_local,
         clock_is_trusted=clock_is_trusted,
     )
 

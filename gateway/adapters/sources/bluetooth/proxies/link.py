@@ -39,7 +39,7 @@ _ABOUT_KEYS: Final = (
 )
 _NEEDED: Final = BluetoothProxyFeature.RAW_ADVERTISEMENTS
 _INSIST_S: Final = [10.0, 30.0, 60.0]
-"""A board tells its packets to one client, and passes over another's wish without a word. After a crash of ours that one
+"""A board tells its packets to one client, and passes over another's wish without a word. After a crash of ours that
 client is ourselves of before, which the board forgets in a minute or two."""
 log = structlog.get_logger()
 
