@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import structlog
 from aioesphomeapi import BluetoothProxyFeature
 from aioesphomeapi.core import (
     APIConnectionError,
@@ -42,6 +43,7 @@ _ESP_ERROR: Final = 0x85
 _LAST_OF_ATT: Final = 0x13
 _FIRST_OF_APPLICATION, _LAST_OF_APPLICATION = 0x80, 0x9F
 _FIRST_OF_PROFILES: Final = 0xFC
+log = structlog.get_logger()
 _SLOT_S: Final = 2.0
 _NO_SLOT: Final = "no connection slot is free on the proxy"
 
@@ -215,6 +217,9 @@ class ProxyClient(BaseBleakClient):
             raise BleakError("the proxy's firmware cannot pair; ESPHome 2024.3 or later can")
         answer = await session.api.bluetooth_device_pair(self._number)
         if not answer.paired:
+            if not self.proxy.has_failed_to_pair:
+                self.proxy.has_failed_to_pair = True
+                log.warning("bluetooth.proxy_pairing_failed", radio=self.proxy.name, hint=ONLY_JUST_WORKS)
             raise BleakError(f"pairing failed ({answer.error}); {ONLY_JUST_WORKS}")
 
     async def unpair(self) -> None:

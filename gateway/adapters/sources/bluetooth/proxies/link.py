@@ -196,11 +196,13 @@ class Proxy:
 
     Attributes:
         session: the connection that is up; None: there is none.
+        has_failed_to_pair: that was said in the log once.
     """
 
     def __init__(self, name: str, host: str, port: int, key: str | None) -> None:
         self.name = name
         self.session: ProxySession | None = None
+        self.has_failed_to_pair = False
         self._host = host
         self._port = port
         self._key = key
