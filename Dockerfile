@@ -2,7 +2,10 @@
 # The gateway for a machine that already runs a broker and, for Bluetooth, BlueZ:
 #   docker build -t passerelle .
 #   docker run -d --name passerelle -v passerelle:/var/lib/passerelle -v ./hub.toml:/etc/passerelle/hub.toml:ro \
-#     -v /run/dbus/system_bus_socket:/run/dbus/system_bus_socket -p 127.0.0.1:8080:8080 passerelle
+#     -v /run/dbus/system_bus_socket:/run/dbus/system_bus_socket --group-add $(getent group bluetooth | cut -d: -f3) \
+#     --security-opt apparmor=unconfined -p 127.0.0.1:8080:8080 passerelle
+# The group and the AppArmor option are for hosts that want them; what is missing:  docker exec passerelle gateway doctor
+# The same for compose: config/compose.yaml
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements/runtime.txt requirements/

@@ -8,7 +8,20 @@ import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.commands import check, decode, facts, fhir, outbox, radio, readings, run, scan, simulate, summary
+from gateway.commands import (
+    check,
+    decode,
+    doctor,
+    facts,
+    fhir,
+    outbox,
+    radio,
+    readings,
+    run,
+    scan,
+    simulate,
+    summary,
+)
 from gateway.commands.common import BAD_INPUT, write_line
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.logs import configure_logs
@@ -25,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"passerelle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (run, check, scan, radio, readings, summary, facts, outbox, decode, fhir, simulate):
+    for module in (run, check, doctor, scan, radio, readings, summary, facts, outbox, decode, fhir, simulate):
         module.register(commands)
     return parser
 

@@ -27,6 +27,7 @@ __all__ = [
     "GatewaySettings",
     "MqttSettings",
     "PersonSettings",
+    "ProxySettings",
     "Settings",
     "StoreSettings",
     "WebSettings",
@@ -131,6 +132,15 @@ class MqttSettings(_Section):
         return self
 
 
+class ProxySettings(_Section):
+    """`[[bluetooth.proxies]]`: an ESP32 with ESPHome in another room."""
+
+    name: Identifier = Field(description="Of your choice, for the page and the log.")
+    host: str = Field(min_length=1, max_length=253, description="Address or name of the board.")
+    port: int = Field(default=6053, ge=1, le=65535, description="Of its native API.")
+    key_file: Path | None = Field(default=None, description="File with its encryption key; mode 0600.")
+
+
 class BluetoothSettings(_Section):
     """`[bluetooth]`"""
 
@@ -139,6 +149,8 @@ class BluetoothSettings(_Section):
         default=None, description="Its own address (better) or a name such as hci0; default: the first."
     )
     adapters: tuple[Adapter, ...] = Field(default=(), description="Several, instead of `adapter`.")
+    local: bool = Field(default=True, description="Use this machine's own adapter; false with proxies alone.")
+    proxies: tuple[ProxySettings, ...] = ()
     scanning: Literal["active", "passive"] = Field(
         default="active", description="passive saves the devices' batteries where BlueZ can, but hears fewer."
     )
@@ -163,6 +175,11 @@ class BluetoothSettings(_Section):
             raise ValueError("give adapter or adapters, not both")
         if len(set(self.adapters)) != len(self.adapters):
             raise ValueError("adapters: one appears twice")
+        names = [proxy.name for proxy in self.proxies]
+        if len(set(names)) != len(names):
+            raise ValueError("proxies: a name appears twice")
+        if not self.local and not self.proxies:
+            raise ValueError("local = false needs a proxy under [[bluetooth.proxies]]")
         return self
 
 

@@ -27,8 +27,9 @@ The configuration is one TOML file, `/etc/passerelle/hub.toml` unless `--config`
 commented example. `gateway check` reads it and lists every fault with its path in the file. A key that is not in these
 tables stops the start. Relative paths count from the file's folder.
 
-Secrets are never in the file: `access_code_file`, `password_file`, `scale_consent_file` and `client_secret_file` name
-files whose first line is the secret. Such a file must not be readable by group or others (`chmod 600`).
+Secrets are never in the file: `access_code_file`, `password_file`, `key_file`, `scale_consent_file` and
+`client_secret_file` name files whose first line is the secret. Such a file must not be readable by group or others
+(`chmod 600`).
 
 This page is made from the settings models by `scripts/settings-page.py`; a test fails when it is stale.
 """
@@ -46,6 +47,11 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "[bluetooth]": (
         settings.BluetoothSettings,
         "The radio. Only devices under `[[devices]]` with an address are read.",
+    ),
+    "[[bluetooth.proxies]]": (
+        settings.ProxySettings,
+        "One table for each ESP32 with ESPHome; needs the extra `proxies`, see [`bluetooth-proxies.md`]"
+        "(bluetooth-proxies.md). With `local = false` there must be one.",
     ),
     "[[people]]": (settings.PersonSettings, "One table for each person."),
     "[[devices]]": (
@@ -99,7 +105,7 @@ def _section(title: str, model: type[BaseModel], words: str) -> str:
     rows = [
         f"| `{name}` | {_kind(field)} | {_default(field)} | {field.description or WORDS[f'{title}.{name}']} |"
         for name, field in model.model_fields.items()
-        if name != "accounts"
+        if name not in {"accounts", "proxies"}
     ]
     table = "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows])
     return f"\n## `{title}`\n\n{words}\n\n{table}\n"

@@ -31,6 +31,13 @@ def _run(arguments: argparse.Namespace) -> int:
             read_secret(file)
         except ConfigurationError as error:
             problems += [(path, text) for _, text in error.problems]
+    if settings.bluetooth.enabled:
+        from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
+
+        try:
+            proxy_radios(settings.bluetooth)
+        except ConfigurationError as error:
+            problems += error.problems
     if problems:
         raise ConfigurationError(problems)
     for sentence in _sentences(settings):

@@ -107,8 +107,9 @@ class Label(PairingDelegate):
 class Central:
     """The adapter. Powered on by its first use, inside the running loop."""
 
-    def __init__(self, link: LocalLink, passkeys: Mapping[str, int]) -> None:
+    def __init__(self, link: LocalLink, passkeys: Mapping[str, int], address: str = _ADDRESS) -> None:
         self._link = link
+        self._address = address
         self._passkeys = passkeys
         self._keystore = MemoryKeyStore()
         self._device: Device | None = None
@@ -122,8 +123,8 @@ class Central:
         """The bumble device, powered on."""
         async with self._powering:
             if self._device is None:
-                self._controller = widen(_CentralController("central", link=self._link))
-                config = DeviceConfiguration(name="central", address=hci.Address(_ADDRESS))
+                self._controller = widen(_CentralController(f"central {self._address}", link=self._link))
+                config = DeviceConfiguration(name="central", address=hci.Address(self._address))
                 device = make_device(self._controller, config, self._keystore)
                 device.pairing_config_factory = self._pairing_config
                 await device.power_on()

@@ -102,6 +102,10 @@ class VirtualAir:
     ) -> None:
         await self.close()
 
+    def central(self, address: str) -> Central:
+        """Another adapter on this air; whoever asks for it closes it. `address`: random static."""
+        return Central(self._link, {}, address)
+
     def controller(self, name: str) -> Controller:
         """A new controller on this air, for one virtual device."""
         return widen(Controller(name, link=self._link))

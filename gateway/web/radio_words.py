@@ -38,6 +38,18 @@ _ADVICE: Final = {
         "La passerelle n'a pas le droit de l'utiliser.",
         "The gateway is not allowed to use it.",
     ),
+    "proxy_offline": (
+        "Le relais ESP32 n'est pas joignable : vérifiez son alimentation et le Wi-Fi.",
+        "The ESP32 proxy cannot be reached: look at its power supply and the Wi-Fi.",
+    ),
+    "proxy_key": (
+        "La clé de chiffrement du relais ESP32 n'est pas la bonne.",
+        "The encryption key of the ESP32 proxy does not fit.",
+    ),
+    "proxy_firmware": (
+        "Le micrologiciel du relais ESP32 est trop ancien ou n'a pas « bluetooth_proxy ».",
+        "The firmware of the ESP32 proxy is too old, or has no bluetooth_proxy.",
+    ),
     "powered_off": ("Elle refuse de s'allumer : rebranchez-la.", "It refuses to be switched on: plug it in again."),
     "adapter_fails": (
         "Elle ne répond que par des erreurs : rebranchez l'adaptateur ou redémarrez la machine.",

@@ -21,6 +21,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import BaseBleakScanner
 
 from gateway.adapters.sources.bluetooth.listening import Listening
+from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
 from gateway.adapters.sources.bluetooth.radio.machine import machine_radios
 from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
@@ -99,7 +100,7 @@ class BluetoothSource:
         self._state_changed = asyncio.Event()
         self._radio_changed = asyncio.Event()
         if radios is None and scanner_backend is None and client_backend is None:
-            radios = machine_radios(settings)
+            radios = (*machine_radios(settings), *proxy_radios(settings))
         self._managers = tuple(
             RadioManager(
                 radio,

@@ -17,7 +17,7 @@ from dbus_fast.service import ServiceInterface
 
 from gateway.errors import GatewayError, TransientError
 
-__all__ = ["BLUEZ", "Bluez", "BluezRefused", "BusUnavailable", "Signal"]
+__all__ = ["BLUEZ", "Bluez", "BluezRefused", "BusUnavailable", "HelloRefused", "Signal"]
 
 BLUEZ: Final = "org.bluez"
 _CALL_S: Final = 25.0
@@ -36,6 +36,10 @@ class BusUnavailable(TransientError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"D-Bus is not available: {reason}")
         self.reason = reason
+
+
+class HelloRefused(BusUnavailable):
+    """The bus let us in and refused the first call, as AppArmor makes it do; `reason`: the bus's words."""
 
 
 class BluezRefused(GatewayError):
@@ -65,6 +69,7 @@ class Bluez:
 
         Raises:
             BusUnavailable: no socket, no permission, or no bus behind it.
+            HelloRefused: a policy keeps us from it.
         """
         try:
             async with asyncio.timeout(_CALL_S):
@@ -72,6 +77,8 @@ class Bluez:
         except (OSError, EOFError, TimeoutError, DBusError, AuthError, InvalidAddressError) as error:
             raise BusUnavailable(str(error) or type(error).__name__) from error
         try:
+            if not (bus.unique_name or "").startswith(":"):  # dbus-fast takes a refusal's words for our name
+                raise HelloRefused(bus.unique_name or "no name was given")
             yield cls(bus)
         finally:
             bus.disconnect()

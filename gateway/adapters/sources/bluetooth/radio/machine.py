@@ -11,10 +11,12 @@ __all__ = ["machine_radios"]
 
 
 def machine_radios(settings: BluetoothSettings) -> tuple[Radio, ...]:
-    """One for each configured adapter; without any, one for the first that BlueZ has.
+    """One for each configured adapter; without any, one for the first that BlueZ has; none with `local = false`.
 
     Elsewhere than on Linux the operating system's own Bluetooth, without control over its adapter.
     """
+    if not settings.local:
+        return ()
     if sys.platform != "linux":
         return (Radio("adapter"),)
     from gateway.adapters.sources.bluetooth.bluez.adapters import BluezAdapter

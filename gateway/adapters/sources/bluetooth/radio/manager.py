@@ -181,7 +181,8 @@ class RadioManager:
     @property
     def _label(self) -> str:
         """For logs: never an address."""
-        return self.adapter or ("adapter" if self.radio.control is not None else self.radio.name)
+        is_local = self.radio.control is not None and self.radio.scanner is None
+        return self.adapter or ("adapter" if is_local else self.radio.name)
 
     # --- listening ----------------------------------------------------------------------------------------------
 

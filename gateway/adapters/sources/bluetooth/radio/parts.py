@@ -19,7 +19,8 @@ __all__ = ["AdapterAbsent", "AdapterBlocked", "AdapterControl", "AdapterSession"
 
 
 class AdapterAbsent(TransientError):
-    """There is no adapter now. `advice`: stable word for the texts: `no_bus`, `no_service`, `no_adapter`."""
+    """There is no adapter now. `advice`: stable word for the texts: `no_bus`, `no_service`, `no_adapter`,
+    `proxy_offline`."""
 
     def __init__(self, advice: str) -> None:
         super().__init__(f"no Bluetooth adapter: {advice}")
@@ -27,7 +28,7 @@ class AdapterAbsent(TransientError):
 
 
 class AdapterBlocked(TransientError):
-    """The adapter is kept off. `advice`: `rfkill`, `permission`, `powered_off`."""
+    """The adapter is kept off. `advice`: `rfkill`, `permission`, `powered_off`, `proxy_key`, `proxy_firmware`."""
 
     def __init__(self, advice: str) -> None:
         super().__init__(f"the Bluetooth adapter is kept off: {advice}")
