@@ -43,6 +43,7 @@ _ADVERTISING_INTERVAL_MS = 50
 _ADVERTISING_OCTETS = 31
 _ATT_TIMEOUT_S = 30
 _GENERAL_DISCOVERABLE = 0x06
+_PASSKEYS = 1_000_000
 _NOTIFY = Characteristic.Properties.NOTIFY
 _INDICATE = Characteristic.Properties.INDICATE
 _PERMISSIONS = Attribute.Permissions
@@ -106,6 +107,7 @@ class VirtualPeripheral(abc.ABC):
         self.connections = 0
         self._air = air
         self._passkey = passkey
+        self._lies_about_passkey = False
         self._secure = secure
         self._keystore = MemoryKeyStore()
         self._device: Device | None = None
@@ -137,6 +139,20 @@ class VirtualPeripheral(abc.ABC):
     def link_ended(self) -> None:
         """The client has gone; nothing that a running procedure still wants to send goes out."""
 
+    def contact_begins(self) -> None:
+        """A client has connected."""
+        self.connections += 1
+
+    async def contact_ended(self) -> None:
+        """The client has gone: be heard again, if awake."""
+        await self._advertise()
+
+    @property
+    def _shown_passkey(self) -> int | None:
+        if self._passkey is None or not self._lies_about_passkey:
+            return self._passkey
+        return (self._passkey + 1) % _PASSKEYS
+
     # Power
 
     async def start(self) -> None:
@@ -152,7 +168,7 @@ class VirtualPeripheral(abc.ABC):
         self._controller = self._air.controller(self.name)
         device = make_device(self._controller, config, self._keystore)
         device.pairing_config_factory = lambda _connection: PairingConfig(
-            sc=True, mitm=self._passkey is not None, bonding=True, delegate=Label(self._passkey)
+            sc=True, mitm=self._passkey is not None, bonding=True, delegate=Label(self._shown_passkey)
         )
         device.advertising_data = self._advertising_data()
         device.gatt_server.max_mtu = self.max_mtu
@@ -241,9 +257,9 @@ class VirtualPeripheral(abc.ABC):
         self._procedures.cancel()  # leftovers of the link before
         self._link_lost = asyncio.get_running_loop().create_future()
         self._connection = connection
-        self.connections += 1
         connection.on(connection.EVENT_DISCONNECTION, self._on_disconnection)
         self._disconnected.clear()
+        self.contact_begins()
         self._connected.set()
 
     def leave_soon(self) -> None:
@@ -261,8 +277,7 @@ class VirtualPeripheral(abc.ABC):
         self._disconnected.set()
         self._is_awake = self._is_awake and self.stays_awake
         self.link_ended()
-        if self._is_awake:
-            self._housekeeping.start(self._advertise(), name=f"{self.name}.advertise")
+        self._housekeeping.start(self.contact_ended(), name=f"{self.name}.contact_ended")
 
     # Building blocks for device kinds
 

@@ -172,7 +172,7 @@ class VirtualCgm(MeasuringPeripheral):
         if not self.is_subscribed(self._ops):
             raise ATT_Error(ATT_CCCD_IMPROPERLY_CONFIGURED)
         answer = self._ops_answer(self._checked(value))
-        if not self.silent:
+        if not self.is_mute:
             self.procedure(self._answer(answer), "socp")
 
     def _ops_answer(self, body: bytes) -> bytes:
@@ -200,19 +200,22 @@ class VirtualCgm(MeasuringPeripheral):
         """As many records in each notification as the link carries."""
         room, packed = self.payload_octets, b""
         for sample in samples:
-            record = encode_cgm_measurement(sample, crc=self._crc)
+            stored = self.as_stored(sample, sample.offset_min, "glucose_mg_dl")
+            record = encode_cgm_measurement(stored, crc=self._crc)
             if packed and len(packed) + len(record) > room:
                 if not await self.send_measurement(self._measurement, packed):
                     return
                 packed = b""
             packed += record
-        await self.send_measurement(self._measurement, packed)
+        if packed:
+            await self.send_measurement(self._measurement, packed)
 
     async def add_sample(self, sample: CgmSample) -> None:
         """Store a record; a subscriber gets it at once, else the sensor wakes up."""
         self.samples.append(sample)
         if self.is_connected and self.is_subscribed(self._measurement):
-            frame = encode_cgm_measurement(sample, crc=self._crc)
+            stored = self.as_stored(sample, sample.offset_min, "glucose_mg_dl")
+            frame = encode_cgm_measurement(stored, crc=self._crc)
             if await self.send_measurement(self._measurement, frame):
                 return
         await self.wake()

@@ -23,17 +23,23 @@ class DeviceClock:
 
     def __init__(self, source: Callable[[], datetime]) -> None:
         self._source = source
+        self._lost = timedelta(0)
         self.shift = timedelta(0)
         self.is_stubborn = False
 
     @property
     def base_time(self) -> datetime:
         """The internal clock that nobody can set, naive."""
-        return self._source()
+        return self._source() - self._lost
+
+    def reset(self, says: datetime) -> None:
+        """Begin again at `says`, naive, as after a battery change; what was set is forgotten."""
+        self._lost = self._source() - says
+        self.shift = timedelta(0)
 
     def now(self) -> datetime:
         """What the display shows, naive."""
-        return self._source() + self.shift
+        return self.base_time + self.shift
 
     def set_by(self, value: bytes) -> None:
         """Obey a written 2A2B.
@@ -61,4 +67,4 @@ class DeviceClock:
             wall = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 a device's clock has no zone
         except ValueError:
             raise ATT_Error(_DATA_FIELD_IGNORED) from None
-        self.shift = wall - self._source()
+        self.shift = wall - self.base_time

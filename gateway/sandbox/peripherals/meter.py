@@ -116,10 +116,11 @@ class VirtualMeter(MeasuringPeripheral):
 
     async def _report(self, records: Sequence[MeterRecord]) -> None:
         for record in records:
-            if not await self.send_measurement(self._measurement, encode_glucose_measurement(record)):
+            stored = self.as_stored(record, record.sequence, "glucose")
+            if not await self.send_measurement(self._measurement, encode_glucose_measurement(stored)):
                 return
             if record.context is not None:
-                await self.send(self._context, encode_glucose_context(record.sequence, record.context))
+                await self.send_context(self._context, encode_glucose_context(record.sequence, record.context))
 
     async def add_record(self, record: MeterRecord) -> None:
         """Store a test and wake up."""

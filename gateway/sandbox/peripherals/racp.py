@@ -149,8 +149,10 @@ class RecordAccess(Generic[_T]):
         for needed in (self.characteristic, *self._required):
             if not self._device.is_subscribed(needed):
                 raise ATT_Error(ATT_CCCD_IMPROPERLY_CONFIGURED)
-        if self._device.silent:
+        if self._device.is_mute:
             return
+        if self._device.takes_as_busy():
+            raise ATT_Error(ATT_PROCEDURE_IN_PROGRESS)
         is_running = self._running is not None and not self._running.done()
         if command[:1] == bytes((_ABORT,)):
             code = ResponseCode.SUCCESS if is_running else ResponseCode.ABORT_UNSUCCESSFUL
@@ -164,8 +166,8 @@ class RecordAccess(Generic[_T]):
             raise ATT_Error(ATT_PROCEDURE_IN_PROGRESS)
         self._running = self._device.procedure(self._run(command), "racp")
 
-    async def _respond(self, request: int, code: ResponseCode) -> None:
-        if not self._device.silent:
+    async def _respond(self, request: int, code: int) -> None:
+        if not self._device.is_mute:
             await self._device.send(self.characteristic, bytes((_RESPONSE, _NULL, request, code)))
 
     async def _run(self, command: bytes) -> None:
@@ -177,19 +179,32 @@ class RecordAccess(Generic[_T]):
             self.busy -= 1
             await self._respond(request, ResponseCode.SERVER_BUSY)
             return
-        chosen = select(command, self._records(), self._filters)
+        faults = self._device.faults
+        chosen = select(command, faults.remembered(self._records()), self._filters)
         if isinstance(chosen, ResponseCode):
             await self._respond(request, chosen)
         elif request == _COUNT:
             answer = bytes((_COUNT_RESPONSE, _NULL)) + len(chosen).to_bytes(2, "little")
-            await self._device.send(self.characteristic, answer)
+            if not self._device.is_mute:
+                await self._device.send(self.characteristic, answer)
         elif request == _COMBINED:
-            await self._report(chosen)
+            await self._report(faults.ordered(chosen))
             answer = bytes((_COMBINED_RESPONSE, _NULL)) + len(chosen).to_bytes(2, "little")
-            if not self._device.silent:
+            if not self._device.is_mute:
                 await self._device.send(self.characteristic, answer)
         elif not chosen:
             await self._respond(request, ResponseCode.NO_RECORDS_FOUND)
         else:
+            await self._report_all(faults.ordered(chosen), faults.answer)
+
+    async def _report_all(self, chosen: Sequence[_T], answer: str | int | None) -> None:
+        """The records, and the answer where and as the faults want it."""
+        if answer == "early":
+            await self._report(chosen[:-1])
+            await self._respond(_REPORT, ResponseCode.SUCCESS)
+            await self._report(chosen[-1:])
+        else:
             await self._report(chosen)
-            await self._respond(request, ResponseCode.SUCCESS)
+            if answer != "never":
+                await self._respond(_REPORT, ResponseCode.SUCCESS if answer is None else int(answer))
+        await self._device.send_late_contexts()

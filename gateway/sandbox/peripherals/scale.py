@@ -185,7 +185,7 @@ class VirtualScale(MeasuringPeripheral):
     def _on_control(self, _connection: Connection, value: bytes) -> None:
         if not self.is_subscribed(self._control):
             raise ATT_Error(ATT_CCCD_IMPROPERLY_CONFIGURED)
-        if not self.silent:
+        if not self.is_mute:
             self.procedure(self._obey(value), "user_control")
 
     async def _obey(self, value: bytes) -> None:
@@ -241,7 +241,7 @@ class VirtualScale(MeasuringPeripheral):
 
     def _deliver_soon(self) -> None:
         is_delivering = self._delivery is not None and not self._delivery.done()
-        if self.is_connected and not is_delivering and not self.silent and next(self._due(), None) is not None:
+        if self.is_connected and not is_delivering and not self.is_mute and next(self._due(), None) is not None:
             self._delivery = self.procedure(self._deliver(), "delivery")
 
     def _due(self) -> Iterator[_Stored]:
