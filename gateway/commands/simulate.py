@@ -1,4 +1,4 @@
-"""`gateway simulate readings`: synthetic readings, the same for the same seed on every machine and every day."""
+"""`gateway simulate`: synthetic readings, and virtual devices to try gateways and apps with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from gateway.commands import simulate_device
 from gateway.commands.common import Commands, local_day, output, write_line
 
 __all__ = ["register"]
@@ -28,6 +29,7 @@ def register(commands: Commands) -> None:
     readings.add_argument("--format", choices=["jsonl"], default="jsonl", help="our JSON lines")
     readings.add_argument("--output", default="-", metavar="FILE", help="default: standard output")
     readings.set_defaults(run=_run)
+    simulate_device.register(kinds)
 
 
 def _days(text: str) -> int:

@@ -13,11 +13,20 @@ from bumble import hci
 from bumble.controller import Controller
 from bumble.core import ConnectionError as LinkError
 from bumble.device import Advertisement, Connection, Device, DeviceConfiguration
-from bumble.keys import MemoryKeyStore
-from bumble.link import LocalLink
+from bumble.keys import KeyStore
 from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.transport.common import Transport
 
-__all__ = ["Central", "Label", "bluetooth_address", "is_random_static", "make_device", "widen", "withdraw"]
+__all__ = [
+    "AdapterController",
+    "Central",
+    "Label",
+    "bluetooth_address",
+    "is_random_static",
+    "make_device",
+    "widen",
+    "withdraw",
+]
 
 _ADDRESS = "F0:F1:F2:F3:F4:F5"
 _EVENT_ADVERTISEMENT = "advertisement"
@@ -41,21 +50,26 @@ def widen(controller: Controller) -> Controller:
     return controller
 
 
-def make_device(controller: Controller, config: DeviceConfiguration, keystore: MemoryKeyStore) -> Device:
-    """A bumble host on `controller`, keeping its bonds in `keystore`."""
-    device = Device.from_config_with_hci(config, controller, controller)
+def make_device(controller: Controller | Transport, config: DeviceConfiguration, keystore: KeyStore) -> Device:
+    """A bumble host on `controller`, here or at the other end of a transport, keeping its bonds in `keystore`."""
+    if isinstance(controller, Transport):
+        device = Device.from_config_with_hci(config, controller.source, controller.sink)
+    else:
+        device = Device.from_config_with_hci(config, controller, controller)
     device.keystore = keystore
     return device
 
 
-def withdraw(controller: Controller) -> None:
-    """Take `controller` off its link; nothing is heard from it any more. Idempotent."""
-    if controller in controller.link.controllers:
+def withdraw(controller: Controller | Transport) -> None:
+    """Take `controller` off its link, if it is on one here; nothing is heard from it any more. Idempotent."""
+    if isinstance(controller, Controller) and controller in controller.link.controllers:
         controller.link.remove_controller(controller)
 
 
-class _CentralController(Controller):
-    """bumble's controller acknowledges a cancelled connection attempt and goes on with it; this one stops."""
+class AdapterController(Controller):
+    """The controller of a listening side.
+
+    bumble's controller acknowledges a cancelled connection attempt and goes on with it; this one stops."""
 
     def on_hci_le_create_connection_cancel_command(
         self, _command: hci.HCI_LE_Create_Connection_Cancel_Command
@@ -107,13 +121,27 @@ class Label(PairingDelegate):
 class Central:
     """The adapter. Powered on by its first use, inside the running loop."""
 
-    def __init__(self, link: LocalLink, passkeys: Mapping[str, int], address: str = _ADDRESS) -> None:
-        self._link = link
+    def __init__(
+        self,
+        adapter: Callable[[], Controller | Transport],
+        keystore: KeyStore,
+        passkeys: Mapping[str, int],
+        address: str = _ADDRESS,
+    ) -> None:
+        """Make it, powered off.
+
+        Args:
+            adapter: its controller, made or reached when it is powered on.
+            keystore: where its bonds are kept.
+            passkeys: what a person would type, by address.
+            address: its own, random static.
+        """
+        self._adapter = adapter
         self._address = address
         self._passkeys = passkeys
-        self._keystore = MemoryKeyStore()
+        self._keystore = keystore
         self._device: Device | None = None
-        self._controller: Controller | None = None
+        self._controller: Controller | Transport | None = None
         self._powering = asyncio.Lock()
         self._scanning = asyncio.Lock()
         self._connecting = asyncio.Lock()
@@ -123,7 +151,7 @@ class Central:
         """The bumble device, powered on."""
         async with self._powering:
             if self._device is None:
-                self._controller = widen(_CentralController(f"central {self._address}", link=self._link))
+                self._controller = self._adapter()
                 config = DeviceConfiguration(name="central", address=hci.Address(self._address))
                 device = make_device(self._controller, config, self._keystore)
                 device.pairing_config_factory = self._pairing_config

@@ -18,11 +18,15 @@ from typing import Any, Protocol, Self
 
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
+from bumble import ll
 from bumble.controller import Controller
+from bumble.hci import Address, HCI_ErrorCode
+from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
+from bumble.transport.common import Transport
 
 from gateway.sandbox._bleak import CentralBleakClient, CentralBleakScanner
-from gateway.sandbox._central import Central, widen
+from gateway.sandbox._central import AdapterController, Central, widen, withdraw
 
 __all__ = ["Errands", "Resident", "VirtualAir"]
 
@@ -57,6 +61,11 @@ class Errands:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._failures.append(failure)
 
+    async def finished(self) -> None:
+        """Until nothing runs; failures are for `close()`."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
     def cancel(self) -> None:
         """Ask everything that runs to end."""
         for task in tuple(self._tasks):
@@ -90,9 +99,12 @@ class VirtualAir:
         self.passkeys = {}
         self._link = LocalLink()  # type: ignore[no-untyped-call]
         self._residents: list[Resident] = []
-        self._central = central = Central(self._link, self.passkeys)
+        self._central = central = Central(self._adapter, MemoryKeyStore(), self.passkeys)
         self.scanner_backend = type("VirtualAirScanner", (CentralBleakScanner,), {"central": central})
         self.client_backend = type("VirtualAirClient", (CentralBleakClient,), {"central": central})
+
+    def _adapter(self) -> Controller:
+        return widen(AdapterController("central", link=self._link))
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,11 +116,37 @@ class VirtualAir:
 
     def central(self, address: str) -> Central:
         """Another adapter on this air; whoever asks for it closes it. `address`: random static."""
-        return Central(self._link, {}, address)
+        return Central(self._adapter, MemoryKeyStore(), {}, address)
 
-    def controller(self, name: str) -> Controller:
+    def _adapter(self) -> Controller:
+        return widen(AdapterController("central", link=self._link))
+
         """A new controller on this air, for one virtual device."""
         return widen(Controller(name, link=self._link))
+
+    def plug_in(self, transport: Transport, address: str | None = None) -> Controller:
+        """An adapter on this air whose host is somewhere else, at the other end of `transport`.
+
+        Args:
+            transport: carries HCI packets of that host.
+            address: the adapter's public address, `AA:BB:CC:DD:EE:FF`; None: that host has a random one.
+        """
+        return widen(
+            AdapterController(
+                "adapter",
+                host_source=transport.source,
+                host_sink=transport.sink,
+                link=self._link,
+                public_address=None if address is None else Address(address, Address.PUBLIC_DEVICE_ADDRESS),
+            )
+        )
+
+    def pull_out(self, adapter: Controller) -> None:
+        """The host of `adapter` has died: its links end as if it had gone out of reach."""
+        for connection in tuple(adapter.le_connections.values()):
+            ending = ll.TerminateInd(HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+            self._link.send_ll_control_pdu(connection.self_address, connection.peer_address, ending)
+        withdraw(adapter)
 
     def settle(self, resident: Resident) -> None:
         """`resident` lives here from now on; `close()` stops it."""

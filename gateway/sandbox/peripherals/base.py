@@ -16,6 +16,7 @@ from bumble.gatt_server import Server
 from bumble.hci import Address, HCI_Error
 from bumble.keys import MemoryKeyStore
 from bumble.pairing import PairingConfig
+from bumble.transport.common import Transport
 
 from gateway.sandbox._central import Label, is_random_static, make_device, withdraw
 from gateway.sandbox.frames import encode_current_time, encode_system_id
@@ -111,7 +112,7 @@ class VirtualPeripheral(abc.ABC):
         self._secure = secure
         self._keystore = MemoryKeyStore()
         self._device: Device | None = None
-        self._controller: Controller | None = None
+        self._controller: Controller | Transport | None = None
         self._connection: Connection | None = None
         self._link_lost: asyncio.Future[None]
         self._is_awake = False
@@ -252,6 +253,11 @@ class VirtualPeripheral(abc.ABC):
     async def wait_disconnected(self) -> None:
         """Until no client is connected."""
         await self._disconnected.wait()
+
+    async def wait_at_rest(self) -> None:
+        """Until no client is connected and what follows a contact has been done."""
+        await self._disconnected.wait()
+        await self._housekeeping.finished()
 
     def _on_connection(self, connection: Connection) -> None:
         self._procedures.cancel()  # leftovers of the link before

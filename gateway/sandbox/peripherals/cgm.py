@@ -220,6 +220,14 @@ class VirtualCgm(MeasuringPeripheral):
                 return
         await self.wake()
 
+    def reset_clock(self, _says: datetime) -> None:
+        """A sensor that has lost its time asks for it."""
+        self.session_start = None
+
+    def reset_counter(self) -> None:
+        """Empty the memory."""
+        self.samples.clear()
+
     async def new_session(self, session_start: datetime | None) -> None:
         """Empty the memory and begin again, as a new sensor on the same transmitter does; drops the link."""
         self.samples.clear()

@@ -229,9 +229,13 @@ class VirtualScale(MeasuringPeripheral):
 
     # Delivery
 
+    def remember(self, weigh_in: WeighIn) -> None:
+        """Store a weigh-in of earlier."""
+        self._memory.append(_Stored(weigh_in, owes_composition=weigh_in.has_composition))
+
     async def weigh(self, weigh_in: WeighIn) -> None:
         """Store a weigh-in and wake up; a client that is connected and entitled gets it at once."""
-        self._memory.append(_Stored(weigh_in, owes_composition=weigh_in.has_composition))
+        self.remember(weigh_in)
         self._deliver_soon()
         await self.wake()
 
