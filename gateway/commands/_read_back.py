@@ -59,6 +59,8 @@ class ReadBack:
             client_backend=air.client_backend,
         )
 
+        self._last = self._source.states()[0]
+
     async def run(self) -> None:
         """Read for ever."""
         await self._source.run(self)
@@ -68,7 +70,7 @@ class ReadBack:
         failures = 0
         while failures < _MOST_FAILURES:
             self._stirred.clear()
-            state = self._source.states()[0]
+            self._last = state = self._source.states()[0]
             failures += state.state is LinkState.FAILED
             was_read = state.state is LinkState.READING or (state.state is LinkState.ASLEEP and bool(self._seen))
             try:
@@ -93,7 +95,7 @@ class ReadBack:
 
     def report(self) -> int:
         """Say on standard error how it went; the exit status."""
-        state = self._source.states()[0]
+        state = self._last
         said = f"{len(self._seen)} readings"
         said += f", {self._repeated} of them told again" if self._repeated else ""
         said += f", {self._spoiled} payloads not understood" if self._spoiled else ""

@@ -42,7 +42,7 @@ def test_device_is_read_back(capfd: pytest.CaptureFixture[str], kind: str, metri
     command = f"{kind} --records 4 --days 9 --start 2026-03-16 --seed 3"
     status, readings, said = run(capfd, command)
     assert (0, metrics) == (status, {reading["metric"] for reading in readings})
-    assert 4 == len({reading["time"] for reading in readings})
+    assert 4 == len({reading["effective_at"] for reading in readings})
     assert "readings" in said
     assert [r["value"] for r in readings] == [r["value"] for r in run(capfd, command)[1]]
     assert [r["value"] for r in readings] != [r["value"] for r in run(capfd, command + "1")[1]]
