@@ -191,9 +191,9 @@ def page(records: int, bares: list[float], fetches: list[tuple[float, float, flo
         "",
         "Both begin at the connection and include service discovery and three subscriptions; the gateway also reads "
         "Device Information, Battery and Current Time, counts first, and looks at the record of the watermark before "
-        f"an incremental report. No configured wait is in these figures: `quiet_s` ({_SETTINGS.quiet_s:g} s here) is only "
-        "waited when a promised context or record is missing, `revisit_s` and `retry_s` are 0 and 0.05 s here so that "
-        "the next advertisement is answered at once. The virtual meter advertises every 50 ms; a real one every "
+        f"an incremental report. No configured wait is in these figures: `quiet_s` ({_SETTINGS.quiet_s:g} s here) is "
+        "only waited when a promised context or record is missing, `revisit_s` and `retry_s` are 0 and 0.05 s here so "
+        "that the next advertisement is answered at once. The virtual meter advertises every 50 ms; a real one every "
         "0.1 to 1 s, which is its time and not ours.",
         "",
         "## The bound of a real radio",

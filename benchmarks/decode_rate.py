@@ -2,6 +2,8 @@
 
     python benchmarks/decode_rate.py [--seconds 0.15] [--rounds 5] [--result FILE]
 
+Two tables: formats that become readings, and everything that `gateway decode` knows, from its own list.
+
 "Decode" ends with the typed values of the frame; "to a reading" goes on to the canonical unit, the plausibility check,
 the time scale and the `Reading` itself, as a source does it. Frames are made by the sandbox's encoders, which share no
 code with the decoders. Seconds are the thread's own processor time, so that a busy
@@ -13,9 +15,10 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +26,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from gateway.devices.blood_pressure import parse_blood_pressure_measurement
+from gateway.devices import describe
 from gateway.devices.body_composition import parse_body_composition_measurement
 from gateway.devices.cgm import parse_cgm_measurement
 from gateway.devices.glucose import parse_glucose_measurement, parse_glucose_measurement_context
@@ -32,6 +36,7 @@ from gateway.devices.pulse_oximeter import parse_plx_spot_check
 from gateway.devices.thermometer import parse_temperature_measurement
 from gateway.devices.weight_scale import parse_weight_measurement
 from gateway.devices.xiaomi_scale import parse_mi_body_composition, parse_mi_scale_v1
+from gateway.errors import MalformedFrame
 from gateway.model import DeviceId, Provenance, Reading, SourceKind
 from gateway.normalise.cgm import cgm_readings
 from gateway.normalise.contact import Contact
@@ -60,9 +65,11 @@ from gateway.sandbox.frames_vital_signs import (
 from gateway.sandbox.records import CgmSample, MeterContext, MeterRecord, WeighIn
 from gateway.sandbox.records_vital_signs import CuffReading, HeartBeat, SpotCheck, Temperature
 
-__all__ = ["FORMATS", "Format", "main", "measure", "page"]
+__all__ = ["FORMATS", "Described", "Format", "described", "main", "measure", "page"]
 
 RESULT = Path(__file__).with_name("results") / "decode_rate.md"
+Words = Callable[[str, bytes], Mapping[str, object]]
+_LONGEST = 24
 _RECEIVED = datetime(2026, 3, 20, 9, 0, tzinfo=UTC)
 _WALL = datetime(2026, 3, 20, 7, 12, 30)  # noqa: DTZ001 - a device's clock has no zone
 _CONTACT = Contact(DeviceId("device"), ZoneInfo("Europe/Paris"), _RECEIVED, SourceKind.BLUETOOTH)
@@ -235,6 +242,49 @@ def measure(seconds: float, rounds: int) -> list[tuple[Format, float | None, flo
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One line of the second table: a format that `gateway decode` knows, and a payload of it."""
+
+    uuid: str
+    name: str
+    payload: bytes
+    describe: Words
+
+
+def described() -> list[Described]:
+    """Every characteristic and service data in the list of `gateway decode`, each with the fullest payload found."""
+    tables: tuple[tuple[dict[str, str], Words], ...] = (
+        (describe.CHARACTERISTICS, describe.describe_characteristic),
+        (describe.SERVICE_DATA_FORMATS, describe.describe_service_data),
+    )
+    return [
+        Described(uuid, name, fullest(uuid, words), words) for names, words in tables for uuid, name in names.items()
+    ]
+
+
+def fullest(uuid: str, words: Words) -> bytes:
+    """The payload with most fields among many tried by chance, the same ones each time.
+
+    Raises:
+        LookupError: none of them was accepted.
+    """
+    dice = random.Random(uuid)  # the same on every machine
+    best, most = None, -1
+    for first in range(256):
+        for octets in range(1, _LONGEST + 1):
+            for payload in (bytes((first,)) + bytes(octets - 1), bytes((first,)) + dice.randbytes(octets - 1)):
+                try:
+                    fields = len(words(uuid, payload))
+                except MalformedFrame:
+                    continue
+                if fields > most:
+                    best, most = payload, fields
+    if best is None:
+        raise LookupError(f"no payload of {uuid} was found by trial; give one")
+    return best
+
+
 def processor() -> str:
     """The processor's own name."""
     try:
@@ -246,7 +296,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def page(results: list[tuple[Format, float | None, float | None]], rounds: int) -> str:
+def page(
+    results: list[tuple[Format, float | None, float | None]], words: list[tuple[Described, float]], rounds: int
+) -> str:
     """The results as Markdown."""
 
     def cell(figure: float | None) -> str:
@@ -270,7 +322,16 @@ def page(results: list[tuple[Format, float | None, float | None]], rounds: int) 
         "",
         "A glucose sensor speaks once in five minutes and a scale once a day: the figures matter when a meter's memory "
         "or a provider's queue is read. A service-data payload of a Mi scale has no reading yet (`docs/devices.md`).",
+        "",
+        "## Everything that `gateway decode` knows",
+        "",
+        "Decoded and put into words as that command does. The payload is the one with most fields among some thousands "
+        "tried by chance; special values and unknown codes are among them.",
+        "",
+        "| UUID | name | octets | payloads/s |",
+        "|---|---|---|---|",
     ]
+    lines += [f"| {each.uuid} | {each.name} | {len(each.payload)} | {figure:,.0f} |" for each, figure in words]
     return "\n".join([*lines, ""])
 
 
@@ -281,7 +342,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
-    text = page(measure(options.seconds, options.rounds), options.rounds)
+    words = [
+        (each, rate(lambda each=each: each.describe(each.uuid, each.payload), options.seconds, options.rounds))  # type: ignore[misc]
+        for each in described()
+    ]
+    text = page(measure(options.seconds, options.rounds), words, options.rounds)
     options.result.write_text(text, encoding="utf-8")
     print(text)
 

@@ -5,9 +5,9 @@
 This process is the lab: two meters with passkeys and a sensor live in it and go on measuring, with their memories and
 their bonds, whatever happens to the gateway. The gateway is a process of its own (`_kill_bluetooth_child.py`) that
 reaches an adapter in the lab through a socket of HCI packets and keeps database and bonds in files. It is killed with
-SIGKILL in turn while records of a meter come, while the other meter bonds, and while values of the sensor come live; then started
-again. After each kill: every record below a watermark is in the file, nothing has gone, nothing is twice, the file and
-the bonds can be read. At the end everything that was measured must be there once, without anybody having paired a
+SIGKILL in turn while records of a meter come, while the other meter bonds, and while values of the sensor come live;
+then started again. After each kill: every record below a watermark is in the file, nothing has gone, nothing is twice,
+the file and the bonds can be read. At the end everything that was measured must be there once, without anybody having paired a
 device again except by the unpairing that begins each pairing round.
 """
 
@@ -224,11 +224,12 @@ async def one_kill(lab: Lab, folder: Path, kind: str, dice: random.Random, tally
         lab.test("meter", BURST)
     async with life(folder, *(["unpair"] if kind == "pairing" else [])) as process:
         dice_of_kill = dice.randrange(BURST)
-        sent, live, contacts = meter.sent, lab.sensor.sent, target.connections
+        sent, live = meter.sent, lab.sensor.sent
+        contacts, visits = target.connections, meter.connections
         moment = {
             "fetch": lambda: meter.sent > sent + dice_of_kill,
             "pairing": lambda: target.connections > contacts,
-            "live": lambda: lab.sensor.sent > live + 2 + dice_of_kill % 10,
+            "live": lambda: lab.sensor.sent > live + 2 + dice_of_kill % 10 and meter.connections > visits + 1,
         }[kind]
         if not await until(moment, START_S):
             tally.faults.append(f"a {kind} life never came to its moment: {(folder / 'child.log').read_text()[-2000:]}")
@@ -338,8 +339,8 @@ def page(tally: Tally, seed: int) -> str:
         f"| whole run | {tally.seconds:.0f} s |",
         "",
         "The devices live in the process that kills; the gateway reaches them through a socket of HCI packets, with "
-        "its database and its bonds in files. Device and adapter are Bumble's, not a real radio, and the bonds are those "
-        "of Bumble's key store: with BlueZ, bluetoothd keeps them and is not killed with the gateway.",
+        "its database and its bonds in files. Device and adapter are Bumble's, not a real radio, and the bonds are "
+        "those of Bumble's key store: with BlueZ, bluetoothd keeps them and is not killed with the gateway.",
     ]
     return "\n".join([*lines, *(f"\nFAULT: {fault}" for fault in tally.faults), ""])
 

@@ -77,7 +77,9 @@ class ReadBack:
                 async with asyncio.timeout(_CALM_S if was_read and self._checkpoints_or_asleep else _TROUBLE_S):
                     await self._next_event()
             except TimeoutError:
-                return
+                self._last = self._source.states()[0]
+                if self._last == state:
+                    return
 
     @property
     def _checkpoints_or_asleep(self) -> bool:

@@ -118,9 +118,7 @@ class VirtualAir:
         """Another adapter on this air; whoever asks for it closes it. `address`: random static."""
         return Central(self._adapter, MemoryKeyStore(), {}, address)
 
-    def _adapter(self) -> Controller:
-        return widen(AdapterController("central", link=self._link))
-
+    def controller(self, name: str) -> Controller | Transport:
         """A new controller on this air, for one virtual device."""
         return widen(Controller(name, link=self._link))
 

@@ -19,6 +19,7 @@ from aiohttp import web
 from gateway.changes import Changes
 from gateway.cli import build_parser, main
 from gateway.devices.advert import Advert
+from gateway.devices.describe import CHARACTERISTICS, SERVICE_DATA_FORMATS
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Opening
 from gateway.model import CATALOGUE, Context, DepartureState, Metric, Reading
 from gateway.reading_json import _Line, dump_reading, parse_reading
@@ -74,7 +75,7 @@ def commands_of(parser: argparse.ArgumentParser, prefix: str = "gateway") -> Ite
             yield from commands_of(sub, f"{prefix} {name}")
 
 
-@pytest.mark.parametrize("name", ["README.md", "commands.md"])
+@pytest.mark.parametrize("name", ["README.md", "commands.md", "simulate.md"])
 def test_every_console_example_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +192,20 @@ def test_devices_page_names_every_driver() -> None:
     """devices.md has each driver that is built in."""
     text = page("devices.md")
     assert [] == [driver.name for driver in GENERIC_DRIVERS if f"`{driver.name}`" not in text]
+
+
+def test_devices_page_is_fresh() -> None:
+    """The tables of devices.md are what scripts/devices-page.py makes of the code and its tests."""
+    make: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "devices-page.py"))
+    assert make["page"]() == page("devices.md")
+
+
+def test_every_format_has_fields_a_decoder_and_tests() -> None:
+    """Nothing that `gateway decode` knows is without a decoder of its own and a test that calls it."""
+    make: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "devices-page.py"))
+    rows = make["rows"]()
+    assert {*CHARACTERISTICS, *SERVICE_DATA_FORMATS} == {row.uuid for row in rows}
+    assert [] == [row.uuid for row in rows if not (row.fields and row.decoders and row.tests)]
 
 
 def test_driver_example_is_a_driver() -> None:
