@@ -7,8 +7,8 @@ their bonds, whatever happens to the gateway. The gateway is a process of its ow
 reaches an adapter in the lab through a socket of HCI packets and keeps database and bonds in files. It is killed with
 SIGKILL in turn while records of a meter come, while the other meter bonds, and while values of the sensor come live;
 then started again. After each kill: every record below a watermark is in the file, nothing has gone, nothing is twice,
-the file and the bonds can be read. At the end everything that was measured must be there once, without anybody having paired a
-device again except by the unpairing that begins each pairing round.
+the file and the bonds can be read. At the end everything that was measured must be there once, without anybody having
+paired a device again except by the unpairing that begins each pairing round.
 """
 
 from __future__ import annotations
