@@ -52,9 +52,12 @@ bench: $(VENV)/.dev  ## measure again; writes benchmarks/results
 	$(BIN)/python benchmarks/store_commit.py
 	$(BIN)/python benchmarks/mqtt_throughput.py --result benchmarks/results/mqtt_throughput.md
 	$(BIN)/python benchmarks/whole_gateway.py --result benchmarks/results/whole_gateway.md
+	$(BIN)/python benchmarks/bluetooth_fetch.py
+	$(BIN)/python benchmarks/bluetooth_day.py
 
-kill: $(VENV)/.dev  ## 100 x kill -9 during intake: acknowledged = stored, nothing twice
+kill: $(VENV)/.dev  ## 100 x kill -9 during intake, and 100 x during Bluetooth: nothing lost, nothing twice
 	$(BIN)/python benchmarks/kill_loop.py --kills 100
+	$(BIN)/python benchmarks/kill_bluetooth.py --kills 100
 
 format: $(VENV)/.dev  ## put the code into shape
 	$(BIN)/ruff format gateway tests benchmarks

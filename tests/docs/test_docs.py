@@ -23,6 +23,7 @@ from gateway.devices.describe import CHARACTERISTICS, SERVICE_DATA_FORMATS
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Opening
 from gateway.model import CATALOGUE, Context, DepartureState, Metric, Reading
 from gateway.reading_json import _Line, dump_reading, parse_reading
+from gateway.sandbox.peripherals.faults import FAULT_WORDS
 from gateway.settings import Settings, WebSettings, load_settings
 from gateway.web import app as web_app
 from gateway.web.app import create_app
@@ -206,6 +207,17 @@ def test_every_format_has_fields_a_decoder_and_tests() -> None:
     rows = make["rows"]()
     assert {*CHARACTERISTICS, *SERVICE_DATA_FORMATS} == {row.uuid for row in rows}
     assert [] == [row.uuid for row in rows if not (row.fields and row.decoders and row.tests)]
+
+
+def test_simulate_page_names_every_fault_and_option() -> None:
+    """simulate.md explains each word of `--faults` as the program does, and each option."""
+    text = page("simulate.md")
+    for word, meaning in FAULT_WORDS.items():
+        shown = word.replace("|", "\\|")
+        assert f"| `{shown}` | {meaning} |" in text
+    parser = build_parser().parse_args(["simulate", "cgm"])
+    for name in vars(parser).keys() - {"run", "kind"}:
+        assert f"`--{name}" in text, name
 
 
 def test_driver_example_is_a_driver() -> None:
