@@ -52,6 +52,7 @@ HOUSE = {"glucose-meter": 10, "scale": 6, "cgm": 4}
 FAULTS = {"glucose-meter": "drop=0.05,slow=0.03", "scale": "unconfirmed=0.1,slow=0.03", "cgm": "drop=0.01"}
 SLOTS = 7
 AWAKE_S = 20.0
+SENSOR_ADVERTISES_MS = 5000
 EVERY = timedelta(minutes=5)
 SETTINGS = BluetoothSettings(enabled=True)
 """The defaults, as on a hub."""
@@ -149,6 +150,8 @@ async def live(specimen: Specimen, kind: str, hours: float, dice: random.Random)
     """One device's day; how often it was used."""
     device, loop, count = specimen.device, asyncio.get_running_loop(), 0
     assert isinstance(device, VirtualMeter | VirtualScale | VirtualCgm)
+    if kind == "cgm":
+        device.advertising_interval_ms = SENSOR_ADVERTISES_MS
     await device.start()
     if kind != "cgm":
         await device.sleep()
@@ -317,8 +320,9 @@ def page(day: Day, hours: float, seed: int) -> str:
         f"Meters and scales can be heard for {AWAKE_S:.0f} s after each use; sixteen of them are used within the same "
         "ten seconds at seven in the morning, while the sensors hold their links. Of a hundred measurements of a meter "
         "five end with a broken link, of a sensor one; of ten weigh-ins one is told again. The settings are the "
-        "defaults. What was not stored when the day ended lay in the memory of a sleeping device and came when its "
-        "button was pressed. Radio and devices are Bumble's, without interference.",
+        f"defaults: {SETTINGS.connections} links at a time, so that four sensors take turns. What was not stored when "
+        "the day ended lay in the memory of a device and came in the next contact. Radio and devices are Bumble's, "
+        "without interference.",
     ]
     return "\n".join([*lines, *(f"\nFAULT: {fault}" for fault in day.faults), ""])
 

@@ -3,7 +3,7 @@
 
 With --check nothing is written; the exit status is 1 when the page is not what the code says. Two tables stand between
 markers: what `gateway decode` knows (fields and special values from the source of each describer, tests from the files
-below tests/ that call its decoder), and the drivers with their quirks.
+below tests/ that call its decoder or describe its payloads), and the drivers with their quirks.
 """
 
 from __future__ import annotations
@@ -114,20 +114,31 @@ def fields_and_specials(functions: list[Callable[..., Any]]) -> tuple[list[str],
     return list(fields), list(specials)
 
 
+def mentions(function: ast.AST, *, with_texts: bool) -> Iterator[str]:
+    """Names that a function and its decorators use; `with_texts`: also UUIDs that stand there as text."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif with_texts and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
 @functools.cache
 def tests() -> dict[str, list[tuple[str, str]]]:
-    """Decoder or describer name -> (file, test) of every test that uses it, also through a helper of its file."""
+    """Decoder or UUID -> (file, test) of every test that uses it, also through a helper of its file."""
     found: dict[str, list[tuple[str, str]]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
         functions = [n for n in module.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-        used = {f.name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)} for f in functions}
+        used = {f.name: set(mentions(f, with_texts=path.name == "test_describe.py")) for f in functions}
         for name, names in used.items():
             if not name.startswith("test_"):
                 continue
             direct = names | set().union(*(used[helper] for helper in names & used.keys()))
             for decoder in direct:
-                if decoder.startswith("parse_"):
+                if decoder.startswith("parse_") or re.fullmatch(r"[0-9a-f]{4}", decoder):
                     found.setdefault(decoder, []).append((path.name, name))
     return found
 
@@ -154,7 +165,7 @@ def rows() -> list[Row]:
         functions = reached(known[uuid, name])
         decoders = sorted({each.__name__ for each in functions if each.__name__.startswith("parse_")})
         fields, specials = fields_and_specials(functions)
-        proofs = sorted({proof for decoder in decoders for proof in tests().get(decoder, [])})
+        proofs = sorted({proof for used in (*decoders, uuid) for proof in tests().get(used, [])})
         found.append(Row(uuid, name, is_service_data, decoders, fields, specials, proofs))
     return found
 

@@ -14,6 +14,7 @@ import pytest
 from bluetooth_kit import NOW, PARIS, MemoryIntake, make_device, make_source, running, until_state
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
+from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
 from gateway.model import BoundKind, DeviceKind, Meal, QuarantineReason, Reading, TimeQuality
 from gateway.sandbox.peripherals import VirtualCgm, VirtualMeter, VirtualScale
 from gateway.sandbox.peripherals.faults import parse_faults
@@ -78,7 +79,7 @@ def number(reading: Reading) -> int:
 
 def is_settled(intake: MemoryIntake, count: int, newest: int) -> bool:
     """`count` readings are there and the watermark stands at the newest: nothing is asked for again."""
-    (state,) = [checkpoint.state for checkpoint in intake.checkpoints.values()] or [{}]
+    (state,) = [c.state for c in intake.checkpoints.values() if c.name == GLUCOSE_CHECKPOINT] or [{}]
     return len(intake.readings) == count and state.get("sequence") == newest
 
 
@@ -298,7 +299,7 @@ async def test_records_without_a_number(air: VirtualAir) -> None:
     await make_meter(air, records(SMALL), "nan@1,nres@2,hi@3,lo@4")
     intake = MemoryIntake()
     async with running(meter_source(air), intake):
-        await intake.until(lambda: bool(intake.checkpoints))
+        await intake.until(lambda: is_settled(intake, len(intake.readings), SMALL))
     by_number = {number(reading): reading for reading in intake.readings.values()}
     bounds = {n: reading.bound.kind for n, reading in by_number.items() if reading.bound is not None}
     assert {3: BoundKind.ABOVE, 4: BoundKind.BELOW} == bounds

@@ -40,7 +40,6 @@ ATT_INVALID_LENGTH = 0x0D
 ATT_CCCD_IMPROPERLY_CONFIGURED = 0xFD
 ATT_PROCEDURE_IN_PROGRESS = 0xFE
 _FORGET_ME_LE, _CAN_FORGET_ME_LE, _BOND_OP_NOT_SUPPORTED = 0x03, 0x10, 0x80
-_ADVERTISING_INTERVAL_MS = 50
 _ADVERTISING_OCTETS = 31
 _ATT_TIMEOUT_S = 30
 _GENERAL_DISCOVERABLE = 0x06
@@ -61,6 +60,7 @@ class VirtualPeripheral(abc.ABC):
         manufacturer, model, firmware, hardware, software, battery_percent: as read from 180A and 180F; set before
             `start()`.
         bond_feature: bits of 2AA5, of which bit 4 (forget who asks, over LE) is obeyed; None: no service 181E.
+        advertising_interval_ms: set before `start()`.
         max_mtu: largest ATT MTU it agrees to, 23..517; set before `start()`.
         log: control point and clock writes as they came: (16-bit UUID as `2a52`, value).
         stays_awake: whether it advertises again after a link ends.
@@ -70,6 +70,7 @@ class VirtualPeripheral(abc.ABC):
     manufacturer = "Passerelle Virtual Devices"
     model = "VD-1"
     firmware = "1.0"
+    advertising_interval_ms = 50
     hardware = "A"
     software = "1.0.0"
     bond_feature: int | None = None
@@ -163,8 +164,8 @@ class VirtualPeripheral(abc.ABC):
         config = DeviceConfiguration(
             name=self.name,
             address=Address(self.address, Address.RANDOM_DEVICE_ADDRESS),
-            advertising_interval_min=_ADVERTISING_INTERVAL_MS,
-            advertising_interval_max=_ADVERTISING_INTERVAL_MS,
+            advertising_interval_min=self.advertising_interval_ms,
+            advertising_interval_max=self.advertising_interval_ms,
         )
         self._controller = self._air.controller(self.name)
         device = make_device(self._controller, config, self._keystore)
