@@ -70,6 +70,8 @@ __all__ = ["FORMATS", "Described", "Format", "described", "main", "measure", "pa
 RESULT = Path(__file__).with_name("results") / "decode_rate.md"
 Words = Callable[[str, bytes], Mapping[str, object]]
 _LONGEST = 24
+_NO_CRC = b"\xff\xff"
+"""Stands where a CRC would be, in a sensor that makes none."""
 _RECEIVED = datetime(2026, 3, 20, 9, 0, tzinfo=UTC)
 _WALL = datetime(2026, 3, 20, 7, 12, 30)  # noqa: DTZ001 - a device's clock has no zone
 _CONTACT = Contact(DeviceId("device"), ZoneInfo("Europe/Paris"), _RECEIVED, SourceKind.BLUETOOTH)
@@ -273,7 +275,8 @@ def fullest(uuid: str, words: Words) -> bytes:
     best, most = None, -1
     for first in range(256):
         for octets in range(1, _LONGEST + 1):
-            for payload in (bytes((first,)) + bytes(octets - 1), bytes((first,)) + dice.randbytes(octets - 1)):
+            tails = (bytes(octets - 1), dice.randbytes(octets - 1), bytes(octets - 1) + _NO_CRC)
+            for payload in (bytes((first,)) + tail for tail in tails):
                 try:
                     fields = len(words(uuid, payload))
                 except MalformedFrame:
