@@ -31,6 +31,7 @@ __all__ = [
 _ADDRESS = "F0:F1:F2:F3:F4:F5"
 _EVENT_ADVERTISEMENT = "advertisement"
 _ACL_OCTETS = 251
+_CANCEL_S = 0.1
 _RANDOM_STATIC = re.compile(r"[C-F][0-9A-F](:[0-9A-F]{2}){5}")
 
 
@@ -192,10 +193,16 @@ class Central:
         """
         device = await self.device()
         async with self._connecting:
+            # bumble's call, cancelled in the instant of success, would leave a link that nobody knows: let it end itself
+            attempt = asyncio.ensure_future(device.connect(address, timeout=None))
             try:
-                return await device.connect(address, timeout=None)
+                return await asyncio.shield(attempt)
             except asyncio.CancelledError:
-                await device.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
+                while not attempt.done():
+                    await device.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
+                    await asyncio.wait([attempt], timeout=_CANCEL_S)
+                if not attempt.cancelled():
+                    attempt.exception()  # seen: that it was cancelled is what was wanted
                 for link in self._links_to(device, address):
                     await link.disconnect()
                 raise
