@@ -38,10 +38,10 @@ _WORDS = {
 
 
 def describers() -> dict[tuple[str, str], Callable[..., object]]:
-    """(short UUID, name) -> the function that puts it into words, of every table in `gateway.devices._describe_*`."""
+    """(short UUID, name) -> the function that puts it into words, of every table of the describing modules."""
     found: dict[tuple[str, str], Callable[..., object]] = {}
     for module in pkgutil.iter_modules(devices.__path__):
-        if not module.name.startswith("_describe"):
+        if not module.name.startswith(("_describe", "describe")):
             continue
         for value in vars(importlib.import_module(f"gateway.devices.{module.name}")).values():
             if isinstance(value, dict):

@@ -193,7 +193,7 @@ class Central:
         """
         device = await self.device()
         async with self._connecting:
-            # bumble's call, cancelled in the instant of success, would leave a link that nobody knows: it ends by itself
+            # cancelled in the instant of success, bumble would leave a link that nobody knows: its call ends by itself
             attempt = asyncio.ensure_future(device.connect(address, timeout=None))
             try:
                 return await asyncio.shield(attempt)
