@@ -25,8 +25,8 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.devices.blood_pressure import parse_blood_pressure_measurement
 from gateway.devices import describe
+from gateway.devices.blood_pressure import parse_blood_pressure_measurement
 from gateway.devices.body_composition import parse_body_composition_measurement
 from gateway.devices.cgm import parse_cgm_measurement
 from gateway.devices.glucose import parse_glucose_measurement, parse_glucose_measurement_context
