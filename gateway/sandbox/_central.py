@@ -17,7 +17,7 @@ from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
-__all__ = ["Central", "Label", "bluetooth_address", "is_random_static", "make_device", "widen", "withdraw"]
+__all__ = ["Central", "CentralController", "Label", "bluetooth_address", "is_random_static", "make_device", "widen", "withdraw"]
 
 _ADDRESS = "F0:F1:F2:F3:F4:F5"
 _EVENT_ADVERTISEMENT = "advertisement"
@@ -54,7 +54,7 @@ def withdraw(controller: Controller) -> None:
         controller.link.remove_controller(controller)
 
 
-class _CentralController(Controller):
+class CentralController(Controller):
     """bumble's controller acknowledges a cancelled connection attempt and goes on with it; this one stops."""
 
     def on_hci_le_create_connection_cancel_command(
@@ -123,7 +123,7 @@ class Central:
         """The bumble device, powered on."""
         async with self._powering:
             if self._device is None:
-                self._controller = widen(_CentralController(f"central {self._address}", link=self._link))
+                self._controller = widen(CentralController(f"central {self._address}", link=self._link))
                 config = DeviceConfiguration(name="central", address=hci.Address(self._address))
                 device = make_device(self._controller, config, self._keystore)
                 device.pairing_config_factory = self._pairing_config

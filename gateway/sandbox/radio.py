@@ -86,9 +86,9 @@ class VirtualAir:
     client_backend: type[BaseBleakClient]
     passkeys: dict[str, int]
 
-    def __init__(self) -> None:
+    def __init__(self, *, link: LocalLink | None = None) -> None:
         self.passkeys = {}
-        self._link = LocalLink()  # type: ignore[no-untyped-call]
+        self._link = link or LocalLink()  # type: ignore[no-untyped-call]
         self._residents: list[Resident] = []
         self._central = central = Central(self._link, self.passkeys)
         self.scanner_backend = type("VirtualAirScanner", (CentralBleakScanner,), {"central": central})
