@@ -17,7 +17,16 @@ from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
-__all__ = ["Central", "CentralController", "Label", "bluetooth_address", "is_random_static", "make_device", "widen", "withdraw"]
+__all__ = [
+    "Central",
+    "CentralController",
+    "Label",
+    "bluetooth_address",
+    "is_random_static",
+    "make_device",
+    "widen",
+    "withdraw",
+]
 
 _ADDRESS = "F0:F1:F2:F3:F4:F5"
 _EVENT_ADVERTISEMENT = "advertisement"

@@ -124,10 +124,14 @@ class VirtualAir:
         """Lose every key of the central side, as a reinstalled hub does."""
         await self._central.forget()
 
+    async def calm(self) -> None:
+        """Stop every device on this air."""
+        while self._residents:
+            await self._residents.pop().stop()
+
     async def close(self) -> None:
         """Stop every device on this air, then the central side. Idempotent."""
         try:
-            while self._residents:
-                await self._residents.pop().stop()
+            await self.calm()
         finally:
             await self._central.close()

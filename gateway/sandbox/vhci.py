@@ -53,7 +53,7 @@ class _NamingLink(LocalLink):
         data: bytes,
     ) -> None:
         connection = sender_controller.le_connections.get(destination_address)
-        receiver = self.find_le_controller(destination_address)  # type: ignore[no-untyped-call]
+        receiver = self.find_le_controller(destination_address)
         if transport is PhysicalTransport.LE and connection is not None and receiver is not None:
             loop = asyncio.get_running_loop()
             loop.call_soon(receiver.on_link_acl_data, connection.self_address, transport, data)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from bluez_kit import BluezStack, powered, until
+from guest_kit import BluezStack, powered, switched_off, until
 
 from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
 from gateway.sandbox.vhci import KernelAir
@@ -41,7 +41,13 @@ async def bluez(stack: BluezStack) -> AsyncIterator[Bluez]:
 
 @pytest.fixture
 async def air(bluez: Bluez) -> AsyncIterator[KernelAir]:
-    """An adapter that BlueZ has never seen, powered on."""
+    """An adapter that BlueZ has never seen, powered on.
+
+    It is switched off before it is taken away: Linux 6.1 does not survive the loss of an adapter with a link on it
+    (a list in `hci_chan_del` is cut twice).
+    """
     async with KernelAir(next(_addresses)) as made:
         await powered(bluez, made.address)
         yield made
+        await made.calm()
+        await switched_off(bluez, made.address)
