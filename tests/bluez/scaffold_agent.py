@@ -1,14 +1,15 @@
 """Pairing by hand: stands in until the gateway's own pairing is there."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dbus_fast.annotations import DBusObjectPath, DBusUInt32
 from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method
-from guest_kit import Person
+from guest_kit import Person, until
 
-from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
+from gateway.adapters.sources.bluetooth.bluez.bus import Bluez, BluezRefused
 
 __all__ = ["Bonds", "bonding"]
 
@@ -55,8 +56,6 @@ class Bonds:
 
     async def bond(self, address: str, person: Person) -> None:
         """Pair."""
-        from guest_kit import until
-
         wanted = "dev_" + address.replace(":", "_")
         paths: list[str] = []
 
@@ -72,10 +71,8 @@ class Bonds:
             done = True
         finally:
             if not done:
-                try:
+                with contextlib.suppress(BluezRefused):
                     await self._bluez.call(paths[0], "org.bluez.Device1", "CancelPairing")
-                except Exception as e:
-                    print(e)
             await self._bluez.call(paths[0], "org.bluez.Device1", "Disconnect")
             self._agent.person = None
 

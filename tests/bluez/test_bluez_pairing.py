@@ -87,7 +87,7 @@ async def test_nobody_answers(air: KernelAir) -> None:
 
 
 async def test_bond_lost_on_the_meter_needs_a_person(air: KernelAir) -> None:
-    """After a battery change the meter has forgotten us: said so, not tried for ever; a new pairing mends it."""
+    """After a battery change the meter has forgotten us: people are told, and nothing is read."""
     meter = await make_meter(air, records(1, 3), address=METER, passkey=PASSKEY, secure=True, stays_awake=True)
     intake, source = MemoryIntake(), kernel_source(make_device(METER, DeviceKind.GLUCOSE_METER))
     async with bonding() as bonds:
