@@ -480,7 +480,7 @@ async def test_weigh_in_is_held_until_the_store_is_back(air: VirtualAir) -> None
 
 
 async def test_bond_that_no_longer_opens_the_device_needs_a_person(air: VirtualAir) -> None:
-    """BlueZ does not say that a meter has lost its keys: it closes the link, and says that the connection was canceled."""
+    """BlueZ does not say that a meter has lost its keys: the link is closed, and the connection was "canceled"."""
 
     class Bonded(air.scanner_backend):  # type: ignore[misc, name-defined]
         def create_or_update_device(self, key: str, address: str, name: str | None, details: Any, data: Any) -> Any:
