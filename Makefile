@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= $(CURDIR)/data/demo
 
-.PHONY: help demo test lint types unit conformance bench lock format clean system-demo system-test kill
+.PHONY: help demo test test-bluez lint types unit conformance bench lock format clean system-demo system-test kill
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -41,7 +41,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -m "not conformance"
+	$(BIN)/pytest -m "not conformance and not bluez"
+
+test-bluez: $(VENV)/.dev  ## the Bluetooth source over a real BlueZ, in a throw-away guest (see docs/bluez-guest.md)
+	@scripts/test-bluez
 
 conformance: $(VENV)/.dev  ## checks against the published FHIR profiles; needs their files (see docs/conformance.md)
 	scripts/conformance

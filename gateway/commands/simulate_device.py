@@ -155,16 +155,26 @@ async def _simulate(arguments: argparse.Namespace, done: Callable[[int], None]) 
             await _go_on(specimen, plan, arguments.schedule)
 
 
+_ADAPTER_ADDRESS: Final = "00:1B:DC:F2:20:01"
+"""Of the adapter that BlueZ gets; it keeps bonds by it."""
+
+
 @asynccontextmanager
 async def _air(transport: str | None) -> AsyncIterator[VirtualAir]:
-    from gateway.sandbox.hci import HciAir, lend, opened_transport
+    from gateway.sandbox.hci import HciAir, TransportUnusable, opened_transport
     from gateway.sandbox.radio import VirtualAir
+    from gateway.sandbox.vhci import VHCI, KernelAir
 
     if transport is None:
         async with VirtualAir() as air:
             yield air
     elif transport.partition(":")[0] == "vhci":
-        async with VirtualAir() as air, lend(air, transport):
+        kernel = KernelAir(_ADAPTER_ADDRESS, path=transport.partition(":")[2] or VHCI)
+        try:
+            await kernel.plug_in()
+        except OSError as error:
+            raise TransportUnusable(f"the transport {transport!r} cannot be used: {error.strerror}") from error
+        async with kernel as air:
             yield air
     else:
         async with opened_transport(transport) as controller, HciAir(controller) as air:

@@ -1,8 +1,8 @@
 """Virtual devices beyond this process: on a real controller, or on an air whose listening side is another process.
 
 a dongle:   a bumble host here, its controller in the dongle            `HciAir`
-a host:     an adapter of the virtual air here, its host elsewhere      `lend` (vhci: the host is BlueZ)
-processes:  the same, one adapter for each client of a socket           `HciDoor`, and in the client `DistantCentral`
+processes:  one adapter of the virtual air here for each client of a socket    `HciDoor`, and in the client `DistantCentral`
+(a kernel:  see `vhci`)
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from gateway.sandbox._bleak import CentralBleakClient, CentralBleakScanner
 from gateway.sandbox._central import Central
 from gateway.sandbox.radio import VirtualAir
 
-__all__ = ["DistantCentral", "HciAir", "HciDoor", "TransportUnusable", "lend", "opened_transport"]
-
-_ADAPTER_ADDRESS = "00:1B:DC:F2:20:01"
+__all__ = ["DistantCentral", "HciAir", "HciDoor", "TransportUnusable", "opened_transport"]
 
 
 class TransportUnusable(GatewayError):
@@ -77,21 +75,6 @@ class HciAir(VirtualAir):
         return self._transport
 
 
-@asynccontextmanager
-async def lend(air: VirtualAir, spec: str) -> AsyncIterator[None]:
-    """An adapter on `air` for a host at the other end of a transport; with `vhci` that host is this machine's BlueZ.
-
-    Raises:
-        TransportUnusable: the transport cannot be opened (`vhci` needs /dev/vhci and the right to use it).
-    """
-    async with opened_transport(spec) as transport:
-        adapter = air.plug_in(transport, _ADAPTER_ADDRESS)
-        try:
-            yield
-        finally:
-            air.pull_out(adapter)
-
-
 class _Caller(StreamPacketSource):
     """One client of a door: its host there, its adapter here."""
 
@@ -102,12 +85,12 @@ class _Caller(StreamPacketSource):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         sink = StreamPacketSink(cast("asyncio.WriteTransport", transport))
-        self._adapter = self._air.plug_in(Transport(self, sink))
+        self._adapter = self._air.admit(Transport(self, sink))
 
     def connection_lost(self, _error: Exception | None) -> None:
         if (adapter := self._adapter) is not None:
             self._adapter = None
-            self._air.pull_out(adapter)
+            self._air.dismiss(adapter)
 
 
 class HciDoor:

@@ -20,7 +20,7 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 from bumble import ll
 from bumble.controller import Controller
-from bumble.hci import Address, HCI_ErrorCode
+from bumble.hci import HCI_ErrorCode
 from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
 from bumble.transport.common import Transport
@@ -95,9 +95,9 @@ class VirtualAir:
     client_backend: type[BaseBleakClient]
     passkeys: dict[str, int]
 
-    def __init__(self) -> None:
+    def __init__(self, *, link: LocalLink | None = None) -> None:
         self.passkeys = {}
-        self._link = LocalLink()  # type: ignore[no-untyped-call]
+        self._link = link or LocalLink()  # type: ignore[no-untyped-call]
         self._residents: list[Resident] = []
         self._central = central = Central(self._adapter, MemoryKeyStore(), self.passkeys)
         self.scanner_backend = type("VirtualAirScanner", (CentralBleakScanner,), {"central": central})
@@ -122,24 +122,13 @@ class VirtualAir:
         """A new controller on this air, for one virtual device."""
         return widen(Controller(name, link=self._link))
 
-    def plug_in(self, transport: Transport, address: str | None = None) -> Controller:
-        """An adapter on this air whose host is somewhere else, at the other end of `transport`.
-
-        Args:
-            transport: carries HCI packets of that host.
-            address: the adapter's public address, `AA:BB:CC:DD:EE:FF`; None: that host has a random one.
-        """
+    def admit(self, transport: Transport) -> Controller:
+        """An adapter on this air whose host is another process, at the other end of `transport`."""
         return widen(
-            AdapterController(
-                "adapter",
-                host_source=transport.source,
-                host_sink=transport.sink,
-                link=self._link,
-                public_address=None if address is None else Address(address, Address.PUBLIC_DEVICE_ADDRESS),
-            )
+            AdapterController("adapter", host_source=transport.source, host_sink=transport.sink, link=self._link)
         )
 
-    def pull_out(self, adapter: Controller) -> None:
+    def dismiss(self, adapter: Controller) -> None:
         """The host of `adapter` has died: its links end as if it had gone out of reach."""
         for connection in tuple(adapter.le_connections.values()):
             ending = ll.TerminateInd(HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
@@ -160,10 +149,14 @@ class VirtualAir:
         """Lose every key of the central side, as a reinstalled hub does."""
         await self._central.forget()
 
+    async def calm(self) -> None:
+        """Stop every device on this air."""
+        while self._residents:
+            await self._residents.pop().stop()
+
     async def close(self) -> None:
         """Stop every device on this air, then the central side. Idempotent."""
         try:
-            while self._residents:
-                await self._residents.pop().stop()
+            await self.calm()
         finally:
             await self._central.close()

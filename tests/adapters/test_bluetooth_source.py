@@ -479,6 +479,25 @@ async def test_weigh_in_is_held_until_the_store_is_back(air: VirtualAir) -> None
         await intake.until(lambda: len(intake.readings) == 3)
 
 
+async def test_bond_that_no_longer_opens_the_device_needs_a_person(air: VirtualAir) -> None:
+    """BlueZ does not say that a meter has lost its keys: the link is closed, and the connection was "canceled"."""
+
+    class Bonded(air.scanner_backend):  # type: ignore[misc, name-defined]
+        def create_or_update_device(self, key: str, address: str, name: str | None, details: Any, data: Any) -> Any:
+            return super().create_or_update_device(key, address, name, details | {"props": {"Paired": True}}, data)
+
+    class Shut(air.client_backend):  # type: ignore[misc, name-defined]
+        async def connect(self, pair: bool, **_options: Any) -> None:
+            raise BleakError("[org.bluez.Error.Failed] br-connection-canceled")
+
+    air.scanner_backend, air.client_backend = Bonded, Shut
+    await make_meter(air, records(1, 3), stays_awake=True)
+    intake, source = MemoryIntake(), meter_source(air)
+    async with running(source, intake):
+        await until_state(source, LinkState.NEEDS_PAIRING)
+    assert {} == intake.readings
+
+
 # --- radio ----------------------------------------------------------------------------------------------------------
 
 

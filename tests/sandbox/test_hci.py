@@ -9,7 +9,7 @@ import pytest
 from bleak import BleakClient, BleakScanner
 from virtual_link import PATIENCE_S, Inbox, noon, records
 
-from gateway.sandbox.hci import DistantCentral, HciAir, HciDoor, TransportUnusable, lend, opened_transport
+from gateway.sandbox.hci import DistantCentral, HciAir, HciDoor, TransportUnusable, opened_transport
 from gateway.sandbox.peripherals import VirtualMeter
 from gateway.sandbox.radio import VirtualAir
 
@@ -79,11 +79,3 @@ async def test_transport_that_cannot_be_used(spec: str) -> None:
     with pytest.raises(TransportUnusable, match=spec.partition(":")[0]):
         async with opened_transport(spec):
             pass
-
-
-async def test_lending_without_the_right_device() -> None:
-    """A machine without the kernel's virtual controller says so."""
-    async with VirtualAir() as air:
-        with pytest.raises(TransportUnusable, match="vhci"):
-            async with lend(air, "vhci:/nowhere/vhci"):
-                pass

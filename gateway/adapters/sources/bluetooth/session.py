@@ -46,6 +46,9 @@ RADIO_ERRORS: Final = (BleakError, OSError, EOFError, TimeoutError)
 MADE_ROOM: Final = "made_room"
 """Detail of a contact that ended because another device waited for its slot."""
 
+_UNLIKELY: Final = 0x0E
+"""Also what BlueZ answers to a request whose link has ended; that it has ended is said a moment later."""
+_NEWS_S: Final = 1.0
 _WANTS_BOND: Final = frozenset({0x05, 0x0C, 0x0F})
 _BOX_SIZE: Final = 8192
 _AT_ONCE: Final = 256
@@ -95,6 +98,7 @@ class Mailbox:
         self._size = size
         self._messages: deque[tuple[str, bytes]] = deque()
         self._stirred = asyncio.Event()
+        self._lost = asyncio.Event()
         self.received = 0
         self.is_lost = False
         self.has_overflowed = False
@@ -114,7 +118,17 @@ class Mailbox:
     def lose(self) -> None:
         """From the disconnection callback."""
         self.is_lost = True
+        self._lost.set()
         self._stirred.set()
+
+    async def is_lost_within(self, timeout_s: float) -> bool:
+        """Whether the link is gone, or goes within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._lost.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def take(self, timeout_s: float | None) -> list[tuple[str, bytes]]:
         """What has come, in order, a few hundred at most; empty after `timeout_s` of silence or at the end of the link.
@@ -309,6 +323,8 @@ class LinkSession:
                 return ATT_NOT_FOUND
             except BleakGATTProtocolError as error:
                 code = int(error.code)
+                if code == _UNLIKELY and await self._mailbox.is_lost_within(_NEWS_S):
+                    raise _LinkEnded("in the middle of a request") from error
                 if code not in _WANTS_BOND:
                     return code
                 if is_last or self._has_paired:

@@ -36,6 +36,9 @@ from gateway.settings import BluetoothSettings
 __all__ = ["Visit"]
 
 _HANG_UP_S: Final = 5.0
+_CUT_OFF: Final = "connection-canceled"
+"""What BlueZ 5.66 says when the link was up, could not be encrypted with our keys, and was closed by the kernel."""
+_CUT_OFF_TIMES: Final = 2
 _ABOUT_KEYS: Final = ("authentication", "key_missing", "key missing", "notpaired", "not paired")
 _ABOUT_SLOTS: Final = ("connection slot", "connection limit", "too many connections", "error.inprogress", "busy")
 log = structlog.get_logger()
@@ -64,6 +67,7 @@ class Visit:
     ) -> None:
         self._watch = watch
         self._driver = found.driver
+        self._is_bonded = found.heard.is_bonded
         self._open = found.open
         self._drivers = tuple(drivers)
         self._intake = intake
@@ -130,7 +134,12 @@ class Visit:
             if any(word in text for word in _ABOUT_SLOTS):
                 self._turns.exhausted()
                 return Close(Outcome.RETRY_LATER, NO_SLOT)
+            if self._is_bonded and _CUT_OFF in text:
+                self._watch.cut_off += 1
+                if self._watch.cut_off >= _CUT_OFF_TIMES:
+                    return Close(Outcome.NEEDS_PAIRING, "it is reached again and again, and our keys do not open it")
             return Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
+        self._watch.cut_off = 0
         self._turns.connected()
         return None
 

@@ -58,6 +58,7 @@ class Watch:
         device: the configured device.
         state: what people see.
         wants_bond: it hung up on us without a word: pair first next time.
+        cut_off: how often in a row a link to a bonded device was closed before it could be used.
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
         bonded_with: name of the radio that has keys for it, as far as is known.
@@ -78,6 +79,7 @@ class Watch:
         self.device = device
         self.state = DeviceState(device.device_id, LinkState.ASLEEP, clock.now())
         self.wants_bond = False
+        self.cut_off = 0
         self.consent_was_refused = False
         self.told: dict[str, str] = {}
         self.knows_identity = False
