@@ -1,8 +1,8 @@
 """Virtual devices beyond this process: on a real controller, or on an air whose listening side is another process.
 
-a dongle:   a bumble host here, its controller in the dongle            `HciAir`
-processes:  one adapter of the virtual air here for each client of a socket    `HciDoor`, and in the client `DistantCentral`
-(a kernel:  see `vhci`)
+a dongle:   a bumble host here, its controller in the dongle       `HciAir`
+processes:  an adapter here for each client of a socket            `HciDoor`, and in the client `DistantCentral`
+a kernel:   see `vhci`
 """
 
 from __future__ import annotations
