@@ -12,6 +12,7 @@
     ├── ReauthNeeded           stop this account, tell the person, keep the queue
     ├── ConsentWithdrawn       stop this person and data type, cancel the queue, keep the proof
     ├── AccountMismatch        the account and the patient do not belong together: stop the account
+    ├── PairingFailed          no bond came about; a person can try again (`reason`)
     ├── OutcomeUnknown         the request may have been applied: read back before repeating
     ├── StoreUnavailable       nothing can be made durable now: acknowledge nothing
     └── StoreTooNew            the database was written by a newer release: refuse to open it
@@ -32,6 +33,7 @@ __all__ = [
     "Implausible",
     "MalformedFrame",
     "OutcomeUnknown",
+    "PairingFailed",
     "PermanentError",
     "RateLimited",
     "ReauthNeeded",
@@ -111,6 +113,18 @@ class ConsentWithdrawn(GatewayError):
 
 class AccountMismatch(GatewayError):
     """The space says that this account may not act for this patient: stop the account, try no other."""
+
+
+class PairingFailed(GatewayError):
+    """No bond came about, and nothing of the attempt is left.
+
+    Attributes:
+        reason: a `gateway.model.PairingFailure`, whose words people are told.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"pairing failed: {reason}")
+        self.reason = reason
 
 
 class OutcomeUnknown(GatewayError):

@@ -24,6 +24,7 @@ from gateway.model import (
     DestinationId,
     Device,
     DeviceId,
+    Enrolment,
     GlucoseDay,
     Metric,
     Neighbour,
@@ -38,11 +39,14 @@ from gateway.model import (
 )
 
 __all__ = [
+    "Bonds",
     "Clock",
     "DeviceSighting",
     "DirtyDay",
+    "Enrolments",
     "HealthSpace",
     "Intake",
+    "PairingQuestions",
     "Radios",
     "ReadingStore",
     "Registry",
@@ -133,6 +137,60 @@ class Radios(Protocol):
 
     def hold(self, address: str) -> AbstractAsyncContextManager[None]:
         """Leave the device with this address to the caller (who pairs it) for the length of the block."""
+        ...
+
+
+class PairingQuestions(Protocol):
+    """What a radio asks a person while it makes one bond. Each question ends in an answer or in PairingFailed."""
+
+    def connected(self) -> None:
+        """The device has been reached."""
+        ...
+
+    async def passkey(self) -> int:
+        """The six digits that the device shows, 0..999999."""
+        ...
+
+    async def is_same(self, digits: int) -> bool:
+        """Whether the device shows these six digits too, 0..999999."""
+        ...
+
+    def show(self, digits: int) -> None:
+        """The person must type these six digits on the device, 0..999999."""
+        ...
+
+    def allows_unproven(self) -> bool:
+        """Whether a link without proof of who is at the other end is good enough for this device."""
+        ...
+
+
+class Bonds(Protocol):
+    """The keys that one radio keeps, and how they are made."""
+
+    async def run(self) -> None:
+        """Be ready to bond, for ever: what this radio needs to have running meanwhile."""
+        ...
+
+    async def bond(self, address: str, questions: PairingQuestions) -> None:
+        """Make a new bond with the device at `address`, in place of an older one; one call at a time.
+
+        Afterwards there is no link. When it fails or is cancelled, there is no bond either.
+
+        Raises:
+            PairingFailed: no bond.
+        """
+        ...
+
+    async def unbond(self, address: str) -> bool:
+        """Forget the keys on our side; False: there were none.
+
+        Raises:
+            PairingFailed: NO_BLUETOOTH.
+        """
+        ...
+
+    async def bonded(self) -> frozenset[str]:
+        """Addresses of which keys are kept, upper case; empty as well when nobody can tell."""
         ...
 
 
@@ -355,6 +413,25 @@ class Registry(Protocol):
 
     async def verify_audit(self) -> int | None:
         """None when the hash chain holds; else the number of the first event that does not fit."""
+        ...
+
+
+class Enrolments(Protocol):
+    """Devices that people have added beside the configuration."""
+
+    async def enrol(self, enrolment: Enrolment) -> None:
+        """Make the device known with its owner and collect from it; replaces an earlier enrolment of that device id.
+
+        Readings that waited for its owner become the owner's. Raises PermanentError: the owner was never declared.
+        """
+        ...
+
+    async def withdraw_device(self, device_id: DeviceId, at: datetime) -> bool:
+        """Stop collecting from it; its readings stay. False: it is not enrolled, or was withdrawn before."""
+        ...
+
+    async def enrolments(self) -> list[Enrolment]:
+        """Every enrolment, withdrawn or not, by device id."""
         ...
 
 

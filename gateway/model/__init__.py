@@ -4,6 +4,7 @@ from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, Q
 from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
+from gateway.model.pairing import Enrolment, PairingAttempt, PairingFailure, PairingState
 from gateway.model.people import Consent, ConsentState, Device, DeviceKind, Person
 from gateway.model.radio import Neighbour, RadioReport, RadioState
 from gateway.model.reading import (
@@ -43,6 +44,7 @@ __all__ = [
     "Device",
     "DeviceId",
     "DeviceKind",
+    "Enrolment",
     "GlucoseDay",
     "GlucosePeriod",
     "Meal",
@@ -50,6 +52,9 @@ __all__ = [
     "MetricInfo",
     "Neighbour",
     "OutboxId",
+    "PairingAttempt",
+    "PairingFailure",
+    "PairingState",
     "Person",
     "PersonId",
     "Provenance",

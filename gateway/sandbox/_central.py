@@ -120,7 +120,11 @@ class Label(PairingDelegate):
 
 
 class Central:
-    """The adapter. Powered on by its first use, inside the running loop."""
+    """The adapter. Powered on by its first use, inside the running loop.
+
+    Attributes:
+        askers: who answers while a person pairs the device of that address `AA:BB:CC:DD:EE:FF`; before the typists.
+    """
 
     def __init__(
         self,
@@ -147,6 +151,7 @@ class Central:
         self._scanning = asyncio.Lock()
         self._connecting = asyncio.Lock()
         self._listeners: set[Callable[[Advertisement], None]] = set()
+        self.askers: dict[str, PairingDelegate] = {}
 
     async def device(self) -> Device:
         """The bumble device, powered on."""
@@ -163,6 +168,8 @@ class Central:
 
     def _pairing_config(self, connection: Connection) -> PairingConfig:
         address = bluetooth_address(connection.peer_address)
+        if (asked := self.askers.get(address)) is not None:
+            return PairingConfig(sc=True, mitm=True, bonding=True, delegate=asked)
         if address not in self._passkeys:
             return PairingConfig(sc=True, mitm=False, bonding=True)
         return PairingConfig(sc=True, mitm=True, bonding=True, delegate=_Typist(self._passkeys, address))
@@ -219,6 +226,10 @@ class Central:
     async def is_bonded(self, connection: Connection) -> bool:
         """Whether keys are held for the other end."""
         return await self._keystore.get(str(connection.peer_address)) is not None
+
+    async def bonded(self) -> frozenset[str]:
+        """Addresses of which keys are held."""
+        return frozenset(name[:17].upper() for name, _ in await self._keystore.get_all())
 
     async def forget(self, address: str | None = None) -> None:
         """Lose the bond with `address` `AA:BB:CC:DD:EE:FF`; None: every bond."""

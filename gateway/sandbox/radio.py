@@ -27,6 +27,7 @@ from bumble.transport.common import Transport
 
 from gateway.sandbox._bleak import CentralBleakClient, CentralBleakScanner
 from gateway.sandbox._central import AdapterController, Central, widen, withdraw
+from gateway.sandbox.bonds import VirtualBonds
 
 __all__ = ["Errands", "Resident", "VirtualAir"]
 
@@ -88,11 +89,13 @@ class VirtualAir:
 
     Attributes:
         scanner_backend, client_backend: what to give to bleak's `backend=`.
+        bonds: the central side's keys, for people who pair by hand.
         passkeys: what a person would type, by address `AA:BB:CC:DD:EE:FF`; without an entry pairing is Just Works.
     """
 
     scanner_backend: type[BaseBleakScanner]
     client_backend: type[BaseBleakClient]
+    bonds: VirtualBonds
     passkeys: dict[str, int]
 
     def __init__(self, *, link: LocalLink | None = None) -> None:
@@ -100,6 +103,7 @@ class VirtualAir:
         self._link = link or LocalLink()  # type: ignore[no-untyped-call]
         self._residents: list[Resident] = []
         self._central = central = Central(self._adapter, MemoryKeyStore(), self.passkeys)
+        self.bonds = VirtualBonds(central)
         self.scanner_backend = type("VirtualAirScanner", (CentralBleakScanner,), {"central": central})
         self.client_backend = type("VirtualAirClient", (CentralBleakClient,), {"central": central})
 

@@ -15,7 +15,7 @@ from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR, Cha
 from bumble.gatt_server import Server
 from bumble.hci import Address, HCI_Error
 from bumble.keys import MemoryKeyStore
-from bumble.pairing import PairingConfig
+from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport.common import Transport
 
 from gateway.sandbox._central import Label, is_random_static, make_device, withdraw
@@ -63,6 +63,7 @@ class VirtualPeripheral(abc.ABC):
         advertising_interval_ms: set before `start()`.
         max_mtu: largest ATT MTU it agrees to, 23..517; set before `start()`.
         log: control point and clock writes as they came: (16-bit UUID as `2a52`, value).
+        delegate: who answers on the device's side when a bond is made; None: its passkey, or nobody (Just Works).
         stays_awake: whether it advertises again after a link ends.
         connections: how many links it has had.
     """
@@ -105,6 +106,7 @@ class VirtualPeripheral(abc.ABC):
         self.battery_percent = 90
         self.max_mtu = 517
         self.log: list[tuple[str, bytes]] = []
+        self.delegate: PairingDelegate | None = None
         self.stays_awake = True
         self.connections = 0
         self._air = air
@@ -170,7 +172,10 @@ class VirtualPeripheral(abc.ABC):
         self._controller = self._air.controller(self.name)
         device = make_device(self._controller, config, self._keystore)
         device.pairing_config_factory = lambda _connection: PairingConfig(
-            sc=True, mitm=self._passkey is not None, bonding=True, delegate=Label(self._shown_passkey)
+            sc=True,
+            mitm=self._passkey is not None or self.delegate is not None,
+            bonding=True,
+            delegate=self.delegate or Label(self._shown_passkey),
         )
         device.advertising_data = self._advertising_data()
         device.gatt_server.max_mtu = self.max_mtu

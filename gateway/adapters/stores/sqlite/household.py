@@ -10,7 +10,13 @@ from gateway.adapters.stores.sqlite.codec import optional_instant, optional_micr
 from gateway.adapters.stores.sqlite.figures import person_number
 from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit
 
-__all__ = ["declare", "devices", "people"]
+__all__ = ["DEVICE_COLUMNS", "declare", "device_of", "devices", "people"]
+
+DEVICE_COLUMNS = (
+    "d.device_id, d.kind, d.display_name, p.person_id, d.address, d.manufacturer, d.model, d.serial,"
+    " d.firmware, d.system_id, d.last_heard_at, d.battery_percent"
+)
+"""Of `device d` and its owner `person p`, in the order that `device_of` wants."""
 
 _DeviceRow = tuple[
     str, str, str, str, str | None, str | None, str | None, str | None, str | None, str | None, int | None, int | None
@@ -85,14 +91,13 @@ def people(connection: sqlite3.Connection) -> list[Person]:
 def devices(connection: sqlite3.Connection) -> list[Device]:
     """Every device, by id."""
     rows = connection.execute(
-        "SELECT d.device_id, d.kind, d.display_name, p.person_id, d.address, d.manufacturer, d.model, d.serial,"
-        " d.firmware, d.system_id, d.last_heard_at, d.battery_percent"
-        " FROM device d JOIN person p ON p.id = d.person ORDER BY d.device_id"
+        f"SELECT {DEVICE_COLUMNS} FROM device d JOIN person p ON p.id = d.person ORDER BY d.device_id"  # noqa: S608 - column names
     )
-    return [_device(row) for row in rows]
+    return [device_of(row) for row in rows]
 
 
-def _device(row: _DeviceRow) -> Device:
+def device_of(row: _DeviceRow) -> Device:
+    """The device of a row with `DEVICE_COLUMNS`."""
     return Device(
         device_id=DeviceId(row[0]),
         kind=DeviceKind(row[1]),

@@ -220,5 +220,15 @@ ALTER TABLE outbox ADD COLUMN next_effective_at INTEGER;
 ALTER TABLE outbox ADD COLUMN next_resource TEXT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_READINGS, _FIGURES, _DEPARTURES, _CORRECTIONS)
+_ENROLMENTS = """
+CREATE TABLE enrolment (
+  device INTEGER PRIMARY KEY REFERENCES device(id),
+  enrolled_at INTEGER NOT NULL,
+  is_authenticated INTEGER NOT NULL,
+  scale_user INTEGER,
+  withdrawn_at INTEGER
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_READINGS, _FIGURES, _DEPARTURES, _CORRECTIONS, _ENROLMENTS)
 """Entry n brings a file from `user_version` n to n + 1."""

@@ -1,4 +1,4 @@
-"""`SqliteStore`: one database file behind the two ports `ReadingStore` and `Registry`."""
+"""`SqliteStore`: one database file behind the ports `ReadingStore`, `Registry` and `Enrolments`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.adapters.stores.sqlite.codec import micros
 from gateway.adapters.stores.sqlite.database import connect, prepare_file, translated
+from gateway.adapters.stores.sqlite.enrolments import SqliteEnrolments
 from gateway.adapters.stores.sqlite.migrations import migrate
 from gateway.adapters.stores.sqlite.reader import Readers
 from gateway.adapters.stores.sqlite.readings import SqliteReadings
@@ -28,6 +29,7 @@ class SqliteStore:
     Attributes:
         readings: the `ReadingStore`.
         registry: the `Registry`.
+        enrolments: the `Enrolments`.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
@@ -35,6 +37,7 @@ class SqliteStore:
         self._readers = readers
         self.readings = SqliteReadings(writer, readers)
         self.registry = SqliteRegistry(writer, readers)
+        self.enrolments = SqliteEnrolments(writer, readers)
 
     @classmethod
     @asynccontextmanager
