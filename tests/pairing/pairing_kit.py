@@ -96,7 +96,7 @@ class Person:
     async def hears(self, address: str) -> None:
         """Until the radio has heard it."""
         async with asyncio.timeout(PATIENCE_S):
-            while all(near.address != address for near in self.source.neighbours()):
+            while all(near.address != address for near in self.source.neighbours()):  # noqa: ASYNC110 - a port without event
                 await asyncio.sleep(0.02)
 
 
