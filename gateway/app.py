@@ -6,7 +6,7 @@ import asyncio
 import errno
 import gc
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
@@ -18,7 +18,8 @@ from aiohttp import web
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 
-from gateway.adapters.sources.bluetooth import BluetoothSource
+from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
+from gateway.adapters.sources.bluetooth.bluez.bonds import BluezBonds
 from gateway.adapters.sources.mqtt import MqttSource
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
@@ -31,7 +32,10 @@ from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
 from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
-from gateway.ports import Clock, Radios, ReadingStore, Registry, Source
+from gateway.pairing.desk import PairingDesk
+from gateway.pairing.household import Household
+from gateway.pairing.office import PairingOffice
+from gateway.ports import Bonds, Clock, Radios, ReadingStore, Registry, Source
 from gateway.settings import Settings, read_secret
 from gateway.summaries import Summaries
 from gateway.supervisor import supervise
@@ -39,7 +43,7 @@ from gateway.web.app import create_app
 from gateway.web.door import Door
 from gateway.web.view import View
 
-__all__ = ["BluetoothBackends", "Running", "run_gateway"]
+__all__ = ["BluetoothBackends", "Running", "open_pairing", "run_gateway"]
 
 _log = structlog.get_logger()
 _PURGE_EVERY_S = 6 * 3600.0
@@ -48,10 +52,11 @@ _HIGHEST_CONSENT_CODE = 9999
 
 @dataclass(frozen=True, slots=True)
 class BluetoothBackends:
-    """Which implementation of bleak's scanner and client to use; None: the operating system's."""
+    """Which implementation of bleak's scanner and client, and of the radio's bonds; None: the operating system's."""
 
     scanner: type[BaseBleakScanner] | None = None
     client: type[BaseBleakClient] | None = None
+    bonds: Bonds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,10 @@ async def run_gateway(
         intake = StoreIntake(store.readings, store.registry, changes)
         everybody = {person.person_id: person for person in await store.registry.people()}
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
-        sources = _sources(settings, clock, backends)
+        zones = _zones(settings)
+        sources = _sources(settings, clock, backends, zones)
         radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
+        office = open_pairing(settings, store, sources, clock, backends, zones, people, changes.announce)
         routes = []
         for destination in settings.destinations:
             space = MesSpace(destination, accounts_of(destination), clock)
@@ -120,7 +127,7 @@ async def run_gateway(
             names = {destination.id: destination.name for destination in settings.destinations}
             house = ZoneInfo(settings.gateway.time_zone)
             view = View(store.readings, store.registry, summaries, clock, people, names, radios, house)
-            url = await _serve(stack, view, changes, settings, clock)
+            url = await _serve(stack, view, changes, settings, clock, office)
 
         def computed() -> None:
             planner.wake()
@@ -140,6 +147,8 @@ async def run_gateway(
             if routes:
                 keep("dispatcher", dispatcher.run)
             keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
+            if office is not None:
+                keep("pairing", office.run)
             for source in sources:
                 keep(f"source.{source.name}", _collecting(source, intake))
             if radios is not None:
@@ -162,10 +171,55 @@ async def _announcing(radios: Radios, changes: Changes) -> None:
         changes.announce()
 
 
-def _sources(settings: Settings, clock: Clock, backends: BluetoothBackends) -> list[Source]:
-    zones: dict[DeviceId, tzinfo] = {
-        DeviceId(device.id): settings.time_zone_of(DeviceId(device.id)) for device in settings.devices
-    }
+def open_pairing(
+    settings: Settings,
+    store: SqliteStore,
+    sources: Sequence[Source],
+    clock: Clock,
+    backends: BluetoothBackends,
+    zones: dict[DeviceId, tzinfo],
+    people: Mapping[PersonId, Person],
+    on_change: Callable[[], None],
+) -> PairingOffice | None:
+    """Where people pair devices of the Bluetooth source among `sources`; None: there is none."""
+    source = next((source for source in sources if isinstance(source, BluetoothSource)), None)
+    if source is None:
+        return None
+    bonds = backends.bonds or BluezBonds(adapters=_adapters(settings))
+    drivers = load_drivers()
+    _, configured = settings.household()
+    desk = PairingDesk(
+        bonds, source, clock, drivers=drivers, just_works=settings.bluetooth.just_works, on_change=on_change
+    )
+    household = Household(
+        store.enrolments,
+        store.registry,
+        source,
+        bonds,
+        clock,
+        configured=configured,
+        codes=settings.store.path.parent / "scale-codes",
+        zones=zones,
+    )
+
+    def needs_pairing() -> frozenset[DeviceId]:
+        return frozenset(s.device_id for s in source.states() if s.state is LinkState.NEEDS_PAIRING)
+
+    return PairingOffice(desk, household, source, bonds, drivers=drivers, people=people, needs_pairing=needs_pairing)
+
+
+def _adapters(settings: Settings) -> tuple[str, ...]:
+    only = settings.bluetooth.adapter
+    return settings.bluetooth.adapters or ((only,) if only is not None else ())
+
+
+def _zones(settings: Settings) -> dict[DeviceId, tzinfo]:
+    return {DeviceId(device.id): settings.time_zone_of(DeviceId(device.id)) for device in settings.devices}
+
+
+def _sources(
+    settings: Settings, clock: Clock, backends: BluetoothBackends, zones: Mapping[DeviceId, tzinfo]
+) -> list[Source]:
     house = ZoneInfo(settings.gateway.time_zone)
 
     def zone_of(device_id: DeviceId) -> tzinfo:
@@ -226,10 +280,12 @@ async def _purge(store: SqliteStore, clock: Clock, keep_days: int) -> None:
         await asyncio.sleep(_PURGE_EVERY_S)
 
 
-async def _serve(stack: AsyncExitStack, view: View, changes: Changes, settings: Settings, clock: Clock) -> str:
+async def _serve(
+    stack: AsyncExitStack, view: View, changes: Changes, settings: Settings, clock: Clock, office: PairingOffice | None
+) -> str:
     code_file = settings.web.access_code_file
     door = Door(read_secret(code_file), clock) if code_file is not None else None
-    application = create_app(view, changes, settings.web, language=settings.gateway.language, door=door)
+    application = create_app(view, changes, settings.web, language=settings.gateway.language, door=door, office=office)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -155,6 +155,10 @@ class BluetoothSettings(_Section):
         default="active", description="passive saves the devices' batteries where BlueZ can, but hears fewer."
     )
     connections: int = Field(default=3, ge=1, le=16, description="Devices that an adapter is connected to at once.")
+    just_works: Literal["by_family", "never"] = Field(
+        default="by_family",
+        description="Pairing without digits: where a family of devices has nothing better, or nowhere.",
+    )
     connect_timeout_s: float = Field(default=15.0, gt=0, le=60)
     procedure_timeout_s: float = Field(default=30.0, gt=0, le=120, description="Silence that ends a procedure.")
     quiet_s: float = Field(

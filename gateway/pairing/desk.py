@@ -16,7 +16,7 @@ import structlog
 from gateway.devices.drivers import Driver
 from gateway.devices.quirks import Bonding
 from gateway.errors import GatewayError, PairingFailed
-from gateway.model import Neighbour, PairingAttempt, PairingFailure, PairingState
+from gateway.model import DeviceId, Neighbour, PairingAttempt, PairingFailure, PairingState
 from gateway.pairing.lockout import Lockout
 from gateway.ports import Bonds, Clock, Radios
 
@@ -150,6 +150,10 @@ class PairingDesk:
         self._finish(PairingState.CANCELLED)
         if self._work is not None and self._at_work == attempt_id:
             self._work.cancel()
+
+    def enrolled(self, device_id: DeviceId) -> None:
+        """The device of the last attempt is one of ours now."""
+        self._update(device_id=device_id)
 
     def _expect(self, attempt_id: str, state: PairingState) -> asyncio.Future[int | bool]:
         attempt, answer = self._attempt, self._answer

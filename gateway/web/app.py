@@ -1,4 +1,4 @@
-"""The aiohttp application: one page, its live fragment, the event stream, health and radio for machines.
+"""The aiohttp application: the page, its live fragment, the event stream, pairing, health and radio for machines.
 
 Answers only to the host names it was told, sends nothing that a cache may keep, and loads nothing from elsewhere.
 Reached from another machine than its own, it asks for the access code (HTTP Basic, any user name).
@@ -20,10 +20,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gateway import __version__
 from gateway.changes import Changes
+from gateway.clock import SystemClock
 from gateway.errors import GatewayError
+from gateway.pairing.office import PairingOffice
 from gateway.settings import WebSettings
 from gateway.web.door import Door
+from gateway.web.pairing import add_pairing
 from gateway.web.radio_words import radio_sentence
+from gateway.web.sameorigin import PageTokens
 from gateway.web.texts import Texts, choose_language
 from gateway.web.view import View
 
@@ -53,7 +57,13 @@ _ENDING: Final = web.AppKey("ending", asyncio.Event)
 
 
 def create_app(
-    view: View, changes: Changes, settings: WebSettings, *, language: str, door: Door | None = None
+    view: View,
+    changes: Changes,
+    settings: WebSettings,
+    *,
+    language: str,
+    door: Door | None = None,
+    office: PairingOffice | None = None,
 ) -> web.Application:
     """Build the application.
 
@@ -63,6 +73,7 @@ def create_app(
         settings: host names that are answered.
         language: of a browser without a wish, `fr` or `en`.
         door: asks everybody for the access code; None: nobody is asked.
+        office: where devices are paired; None: Bluetooth is off.
     """
     app = web.Application(middlewares=[_guard(frozenset(settings.allowed_hosts), door)], client_max_size=64 * 1024)
     pages = jinja2.Environment(
@@ -81,6 +92,7 @@ def create_app(
     app.router.add_get("/events", _events)
     app.router.add_get("/health", _health)
     app.router.add_get("/api/radio", _radio)
+    add_pairing(app, office, PageTokens(SystemClock()), pages, _texts)
     app.router.add_static("/static", Path(str(files("gateway.web") / "static")), append_version=False)
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(_end_streams)

@@ -7,6 +7,7 @@ from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from gateway.model import DepartureState, DeviceKind, Meal, Unit, convert
+from gateway.web.pairing_texts import PAIRING_WORDS
 
 __all__ = ["LANGUAGES", "Texts", "choose_language"]
 
@@ -90,6 +91,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Nobody is registered yet. Add a [[people]] block to the configuration.",
     ),
     "other_language": ("English", "Français"),
+    **PAIRING_WORDS,
 }
 _MEALS: Final = {
     Meal.FASTING: ("à jeun", "fasting"),
@@ -149,6 +151,10 @@ class Texts:
         """The sentence called `name`."""
         return _WORDS[name][self._index]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a sentence called `name`."""
+        return name in _WORDS
+
     def meal(self, meal: Meal) -> str:
         """Words for a meal mark."""
         return _MEALS[meal][self._index]
@@ -156,6 +162,10 @@ class Texts:
     def kind(self, kind: DeviceKind) -> str:
         """Words for a kind of device."""
         return _KINDS[kind][self._index]
+
+    def kind_named(self, kind: str) -> str:
+        """Words for a kind of device by the value of its enum."""
+        return self.kind(DeviceKind(kind))
 
     def state(self, state: DepartureState) -> str:
         """Words for the state of something sent."""

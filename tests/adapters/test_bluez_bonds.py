@@ -29,9 +29,11 @@ class Person:
         self._is_same = is_same
         self._allows_unproven = allows_unproven
         self.log: list[object] = []
+        self.is_connected = asyncio.Event()
 
     def connected(self) -> None:
         self.log.append("connected")
+        self.is_connected.set()
 
     async def passkey(self) -> int:
         self.log.append("passkey")
@@ -90,7 +92,7 @@ async def test_pairing_with_a_passkey(bus_address: str) -> None:
 
 
 async def test_the_default_role_is_taken_back(bus_address: str) -> None:
-    """Another program may have taken the default role, of which BlueZ says nothing: it is claimed before each pairing."""
+    """Another program may take the default role, and BlueZ says nothing: it is claimed before each pairing."""
     async with fake_bluez(bus_address) as fake, keeping(bus_address) as bonds:
         fake.pairing = asks_passkey
         await fake.until(lambda: bool(fake.defaults))
@@ -200,8 +202,7 @@ async def test_giving_up_cancels_in_bluez(bus_address: str) -> None:
         fake.pairing = never
         attempt = asyncio.create_task(bonds.bond(DEVICE_ADDRESS, person))
         async with asyncio.timeout(10):
-            while "connected" not in person.log:
-                await asyncio.sleep(0.01)
+            await person.is_connected.wait()
         attempt.cancel()
         await asyncio.wait({attempt})
         assert attempt.cancelled()

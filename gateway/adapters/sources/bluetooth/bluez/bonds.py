@@ -6,7 +6,7 @@ Source: BlueZ `doc/org.bluez.Device.rst` (Pair, CancelPairing), `doc/org.bluez.A
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import Any, Final
 
 import structlog
@@ -40,13 +40,13 @@ class BluezBonds:
     """Implements `gateway.ports.Bonds`; discovery must run meanwhile, or BlueZ knows no new device.
 
     Args:
-        adapter: name such as `hci0`, or the adapter's address; None: whichever has heard the device.
+        adapters: names such as `hci0`, or the adapters' addresses; none: whichever has heard the device.
         bus_address: of another bus than the system's (tests).
         retry_s: first pause after the bus or bluetoothd went away; doubles up to a minute.
     """
 
-    def __init__(self, *, adapter: str | None = None, bus_address: str | None = None, retry_s: float = 1.0) -> None:
-        self._adapter = adapter
+    def __init__(self, *, adapters: Collection[str] = (), bus_address: str | None = None, retry_s: float = 1.0) -> None:
+        self._adapters = frozenset(adapter.upper() for adapter in adapters)
         self._bus_address = bus_address
         self._retry_s = retry_s
         self._agent = Agent()
@@ -225,10 +225,8 @@ class BluezBonds:
                 continue
             adapter = str(device.get("Adapter") or path.rpartition("/")[0])
             own = objects.get(adapter, {}).get(_ADAPTER, {})
-            if self._adapter is None or self._adapter.upper() in {
-                adapter.rpartition("/")[2].upper(),
-                str(own.get("Address", "")).upper(),
-            }:
+            names = {adapter.rpartition("/")[2].upper(), str(own.get("Address", "")).upper()}
+            if not self._adapters or names & self._adapters:
                 found.append((path, dict(device)))
         return found
 

@@ -1,0 +1,224 @@
+"""What becomes of a device that was paired: a name, an owner and a kind, kept without editing a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.devices.procedures import ScaleUser
+from gateway.errors import ConfigurationError
+from gateway.model import Device, DeviceId, DeviceKind, Enrolment, PairingAttempt, PairingState, PersonId
+from gateway.pairing.desk import PairingRefused
+from gateway.ports import Bonds, Clock, Enrolments, Registry
+from gateway.settings import read_secret
+
+__all__ = ["Collector", "Household", "Naming", "beside_configuration"]
+
+_LONGEST_NAME: Final = 80
+_HIGHEST_SLOT: Final = 254
+_HIGHEST_CODE: Final = 9999
+log = structlog.get_logger()
+
+
+class Collector(Protocol):
+    """The running source, as far as devices come and go."""
+
+    def watch(self, device: Device, scale_user: ScaleUser | None = None) -> None:
+        """Collect from one more device from now on; a known one is replaced."""
+        ...
+
+    def unwatch(self, device_id: DeviceId) -> None:
+        """Stop collecting from it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What a person says about a device that was paired.
+
+    Attributes:
+        name: 1..80 characters.
+        person_id: its owner; None: its readings wait.
+        kind: what it is.
+        scale_user, scale_code: slot 0..254 and consent code 0..9999 on a scale that has them; both or neither.
+    """
+
+    name: str
+    person_id: PersonId | None
+    kind: DeviceKind
+    scale_user: int | None = None
+    scale_code: int | None = None
+
+
+def beside_configuration(
+    configured: Sequence[Device], enrolments: Sequence[Enrolment]
+) -> tuple[list[Enrolment], list[DeviceId]]:
+    """The enrolments to collect from, and the ids of those that the configuration overrules.
+
+    A configured device wins over an enrolled one with the same id or address. Withdrawn ones are neither.
+    """
+    ids = {device.device_id for device in configured}
+    addresses = {device.address.upper() for device in configured if device.address is not None}
+    kept, overruled = [], []
+    for enrolment in enrolments:
+        if enrolment.withdrawn_at is not None:
+            continue
+        device = enrolment.device
+        if device.device_id in ids or (device.address or "").upper() in addresses:
+            overruled.append(device.device_id)
+        else:
+            kept.append(enrolment)
+    return kept, overruled
+
+
+class Household:
+    """Adds devices to the running gateway, and takes them out again.
+
+    Args:
+        configured: the devices of the file.
+        codes: folder for the consent codes of scales, a file for each.
+        zones: time zone by device, for the source; kept up to date here.
+    """
+
+    def __init__(
+        self,
+        enrolments: Enrolments,
+        registry: Registry,
+        collector: Collector,
+        bonds: Bonds,
+        clock: Clock,
+        *,
+        configured: Sequence[Device],
+        codes: Path,
+        zones: dict[DeviceId, tzinfo],
+    ) -> None:
+        self._enrolments = enrolments
+        self._registry = registry
+        self._collector = collector
+        self._bonds = bonds
+        self._clock = clock
+        self._configured = tuple(configured)
+        self._codes = codes
+        self._zones = zones
+
+    async def collect(self) -> None:
+        """At the start: collect from everything that was enrolled earlier, unless the configuration says otherwise."""
+        enrolled, overruled = beside_configuration(self._configured, await self._enrolments.enrolments())
+        for device_id in overruled:
+            log.warning("pairing.configuration_wins", device=device_id)
+        for enrolment in enrolled:
+            await self._watch(enrolment)
+
+    async def devices(self) -> list[tuple[Device, Enrolment | None]]:
+        """Every Bluetooth device that is collected from; None: it is in the configuration."""
+        enrolled, _ = beside_configuration(self._configured, await self._enrolments.enrolments())
+        by_file = [(device, None) for device in self._configured if device.address is not None]
+        return [*by_file, *((enrolment.device, enrolment) for enrolment in enrolled)]
+
+    async def enrol(self, attempt: PairingAttempt, naming: Naming) -> Device:
+        """Keep the device of a successful attempt and collect from it at once.
+
+        A device that was withdrawn earlier comes back under its old id.
+
+        Raises:
+            PairingRefused: `not_paired`, `name`, `person` or `slot`; nothing is kept then.
+        """
+        if attempt.state is not PairingState.PAIRED or attempt.device_id is not None:
+            raise PairingRefused("not_paired")
+        name = " ".join(naming.name.split())
+        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise PairingRefused("name")
+        people = {person.person_id for person in await self._registry.people()}
+        if naming.person_id is not None and naming.person_id not in people:
+            raise PairingRefused("person")
+        _check_slot(naming)
+        device_id = await self._device_id(attempt.address, naming.kind)
+        device = Device(device_id, naming.kind, name, person_id=naming.person_id, address=attempt.address)
+        enrolment = Enrolment(
+            device,
+            enrolled_at=self._clock.now(),
+            is_authenticated=bool(attempt.is_authenticated),
+            scale_user=naming.scale_user,
+        )
+        if naming.scale_code is not None:
+            await asyncio.to_thread(_write_code, self._code_file(device_id), naming.scale_code)
+        await self._enrolments.enrol(enrolment)
+        await self._watch(enrolment)
+        log.info("pairing.enrolled", device=device_id, kind=naming.kind.value)
+        return device
+
+    async def unpair(self, device_id: DeviceId) -> bool:
+        """Forget our keys and stop collecting; the readings stay. Returns whether it had been added by a person.
+
+        A device of the configuration only loses its keys: the file says that it is collected from.
+
+        Raises:
+            PairingRefused: `unknown`: no such device.
+            PairingFailed: the radio cannot be used.
+        """
+        known = {device.device_id: (device, enrolment) for device, enrolment in await self.devices()}
+        if device_id not in known:
+            raise PairingRefused("unknown")
+        device, enrolment = known[device_id]
+        if enrolment is not None:
+            self._collector.unwatch(device_id)
+            await self._enrolments.withdraw_device(device_id, self._clock.now())
+            await asyncio.to_thread(self._code_file(device_id).unlink, missing_ok=True)
+            log.info("pairing.withdrawn", device=device_id)
+        if device.address is not None:
+            await self._bonds.unbond(device.address)
+        return enrolment is not None
+
+    async def _watch(self, enrolment: Enrolment) -> None:
+        device = enrolment.device
+        people = {person.person_id: person for person in await self._registry.people()}
+        if device.person_id in people:
+            self._zones[device.device_id] = people[device.person_id].time_zone
+        scale_user = None
+        if enrolment.scale_user is not None:
+            try:
+                code = await asyncio.to_thread(read_secret, self._code_file(device.device_id))
+                scale_user = ScaleUser(enrolment.scale_user, int(code.get_secret_value()))
+            except (ConfigurationError, ValueError):
+                log.warning("pairing.scale_code_unreadable", device=device.device_id)
+        self._collector.watch(device, scale_user)
+
+    def _code_file(self, device_id: DeviceId) -> Path:
+        return self._codes / f"{device_id}.code"
+
+    async def _device_id(self, address: str, kind: DeviceKind) -> DeviceId:
+        for enrolment in await self._enrolments.enrolments():
+            if (enrolment.device.address or "").upper() == address:
+                return enrolment.device.device_id
+        taken = {device.device_id for device in await self._registry.devices()}
+        stem, number = kind.value.replace("_", "-"), 1
+        while f"{stem}-{number}" in taken:
+            number += 1
+        return DeviceId(f"{stem}-{number}")
+
+
+def _check_slot(naming: Naming) -> None:
+    if (naming.scale_user is None) != (naming.scale_code is None):
+        raise PairingRefused("slot")
+    if naming.scale_user is not None and not 0 <= naming.scale_user <= _HIGHEST_SLOT:
+        raise PairingRefused("slot")
+    if naming.scale_code is not None and not 0 <= naming.scale_code <= _HIGHEST_CODE:
+        raise PairingRefused("slot")
+
+
+def _write_code(path: Path, code: int) -> None:
+    """For its owner only, whatever the umask."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(f"{code}\n")
+        stream.flush()
+        os.fsync(stream.fileno())

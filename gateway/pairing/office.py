@@ -1,0 +1,220 @@
+"""The desk and the household behind one small interface: a state to show, and what a person can do.
+
+The web page, the JSON interface and `gateway pair` all use this, so that none of them can do more than another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from gateway.devices.drivers import Driver, Steps
+from gateway.model import DeviceId, DeviceKind, Neighbour, PairingAttempt, PairingState, Person, PersonId
+from gateway.pairing.desk import PairingDesk, PairingRefused
+from gateway.pairing.household import Household, Naming
+from gateway.ports import Bonds, Radios
+
+__all__ = ["ACTIONS", "PairingOffice"]
+
+ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "unpair")
+_STRONG_DBM, _FAIR_DBM = -65, -80
+_GENERIC: Final = Steps(
+    fr=("Allumez l'appareil et gardez-le à moins de deux mètres de la passerelle.",),
+    en=("Switch the device on and keep it within two metres of the gateway.",),
+)
+
+
+class PairingOffice:
+    """What can be seen and done about pairing.
+
+    Args:
+        needs_pairing: devices that do not accept us any more.
+    """
+
+    def __init__(
+        self,
+        desk: PairingDesk,
+        household: Household,
+        radios: Radios,
+        bonds: Bonds,
+        *,
+        drivers: Sequence[Driver],
+        people: Mapping[PersonId, Person],
+        needs_pairing: Callable[[], frozenset[DeviceId]] = frozenset,
+    ) -> None:
+        self._desk = desk
+        self._household = household
+        self._radios = radios
+        self._bonds = bonds
+        self._drivers = {driver.name: driver for driver in drivers}
+        self._people = dict(people)
+        self._needs_pairing = needs_pairing
+
+    async def changed(self) -> None:
+        """Return at the next change of the attempt."""
+        await self._desk.changed()
+
+    async def run(self) -> None:
+        """Carry out what people begin, for ever; until the first moment, take up what was enrolled earlier."""
+        await self._household.collect()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._desk.run(), name="pairing.desk")
+            tasks.create_task(self._bonds.run(), name="pairing.bonds")
+
+    async def state(self) -> dict[str, Any]:
+        """Everything that a page needs, as JSON values; the digits are in it while a person must see them."""
+        attempt = self._desk.attempt
+        neighbours = [self._neighbour(near) for near in self._radios.neighbours()]
+        return {
+            "attempt": None if attempt is None else self._attempt(attempt),
+            "neighbours": sorted(neighbours, key=lambda near: ("new", "yours", "unreadable").index(near["status"])),
+            "devices": await self._devices(),
+            "people": [{"person_id": p.person_id, "name": p.display_name} for p in self._people.values()],
+        }
+
+    async def act(self, action: str, fields: Mapping[str, Any]) -> None:
+        """Do what a person asked for.
+
+        Args:
+            action: one of ACTIONS.
+            fields: `pair`: address; `passkey`: attempt, passkey; `compare`: attempt, is_same; `cancel`: attempt;
+                `enrol`: attempt, name, kind, and optionally person, scale_user, scale_code; `unpair`: device.
+
+        Raises:
+            PairingRefused: it cannot be done; `reason` says why, `fields` for a field that is missing or misshapen.
+            PairingFailed: the radio cannot be used.
+        """
+        match action:
+            case "pair":
+                self._desk.begin(_text(fields, "address"))
+            case "passkey":
+                self._desk.enter_passkey(_text(fields, "attempt"), _text(fields, "passkey"))
+            case "compare":
+                self._desk.compare(_text(fields, "attempt"), is_same=fields.get("is_same") in (True, "yes"))
+            case "cancel":
+                self._desk.cancel(_text(fields, "attempt"))
+            case "enrol":
+                await self._enrol(fields)
+            case "unpair":
+                await self._household.unpair(DeviceId(_text(fields, "device")))
+            case _:
+                raise PairingRefused("fields")
+
+    async def _enrol(self, fields: Mapping[str, Any]) -> None:
+        attempt = self._desk.attempt
+        if attempt is None or attempt.attempt_id != _text(fields, "attempt"):
+            raise PairingRefused("over")
+        try:
+            kind = DeviceKind(_text(fields, "kind"))
+        except ValueError as error:
+            raise PairingRefused("kind") from error
+        if kind not in self._kinds(attempt):
+            raise PairingRefused("kind")
+        person = fields.get("person")
+        device = await self._household.enrol(
+            attempt,
+            Naming(
+                name=_text(fields, "name"),
+                person_id=PersonId(str(person)) if person else None,
+                kind=kind,
+                scale_user=_number(fields.get("scale_user")),
+                scale_code=_number(fields.get("scale_code")),
+            ),
+        )
+        self._desk.enrolled(device.device_id)
+
+    # --- words --------------------------------------------------------------------------------------------------
+
+    def _attempt(self, attempt: PairingAttempt) -> dict[str, Any]:
+        return {
+            "id": attempt.attempt_id,
+            "address": attempt.address,
+            "name": attempt.name,
+            "title": self._title(attempt.driver),
+            "state": attempt.state.value,
+            "is_over": attempt.state.is_over,
+            "since": attempt.since.isoformat(),
+            "digits": attempt.digits,
+            "failure": None if attempt.failure is None else attempt.failure.value,
+            "is_authenticated": attempt.is_authenticated,
+            "locked_s": round(self._desk.wait_s(attempt.address)),
+            "device_id": attempt.device_id,
+            "kinds": [kind.value for kind in self._kinds(attempt)],
+            "wants_name": attempt.state is PairingState.PAIRED and attempt.device_id is None,
+            "steps": self._steps(attempt.driver),
+        }
+
+    def _kinds(self, attempt: PairingAttempt) -> list[DeviceKind]:
+        """What it may be: the advertised kind first, then the others of its driver."""
+        driver = self._drivers.get(attempt.driver or "")
+        kinds = sorted(driver.kinds) if driver is not None else list(DeviceKind)
+        return sorted(kinds, key=lambda kind: kind is not attempt.kind)
+
+    def _neighbour(self, near: Neighbour) -> dict[str, Any]:
+        status = "yours" if near.device_id else "new" if near.driver else "unreadable"
+        return {
+            "address": near.address,
+            "name": near.name,
+            "title": self._title(near.driver),
+            "kind": near.kind.value if near.kind else None,
+            "device_id": near.device_id,
+            "signal": _signal(near.rssi_dbm),
+            "status": status,
+            "steps": self._steps(near.driver),
+        }
+
+    async def _devices(self) -> list[dict[str, Any]]:
+        bonded, refused = await self._bonds.bonded(), self._needs_pairing()
+        near = {neighbour.address.upper(): neighbour for neighbour in self._radios.neighbours()}
+        rows = []
+        for device, enrolment in await self._household.devices():
+            address = (device.address or "").upper()
+            heard = near.get(address)
+            rows.append(
+                {
+                    "device_id": device.device_id,
+                    "name": device.display_name,
+                    "kind": device.kind.value,
+                    "person_id": device.person_id,
+                    "address": address,
+                    "is_bonded": address in bonded,
+                    "is_configured": enrolment is None,
+                    "is_authenticated": None if enrolment is None else enrolment.is_authenticated,
+                    "needs_pairing": device.device_id in refused,
+                    "steps": self._steps(heard.driver if heard else None),
+                }
+            )
+        return rows
+
+    def _title(self, driver_name: str | None) -> str | None:
+        driver = self._drivers.get(driver_name or "")
+        return (driver.title or None) if driver is not None else None
+
+    def _steps(self, driver_name: str | None) -> dict[str, list[str]]:
+        driver = self._drivers.get(driver_name or "")
+        steps = driver.pairing if driver is not None and driver.pairing is not None else _GENERIC
+        return {"fr": list(steps.fr), "en": list(steps.en)}
+
+
+def _signal(rssi_dbm: int | None) -> str:
+    if rssi_dbm is None:
+        return "unknown"
+    return "strong" if rssi_dbm >= _STRONG_DBM else "fair" if rssi_dbm >= _FAIR_DBM else "weak"
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise PairingRefused("fields")
+    return value
+
+
+def _number(value: object) -> int | None:
+    """A whole number in either form; None when it was left empty."""
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= 4):
+        raise PairingRefused("slot")
+    return int(text)
