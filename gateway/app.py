@@ -65,6 +65,7 @@ class Running:
 
     Attributes:
         url: address of the pages, None when they are off.
+        office: where devices are paired; None: Bluetooth is off.
     """
 
     url: str | None
@@ -72,6 +73,7 @@ class Running:
     registry: Registry
     summaries: Summaries
     changes: Changes
+    office: PairingOffice | None = None
 
 
 async def run_gateway(
@@ -157,7 +159,7 @@ async def run_gateway(
             gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
-                started(Running(url, store.readings, store.registry, summaries, changes))
+                started(Running(url, store.readings, store.registry, summaries, changes, office))
 
 
 def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[None]]:

@@ -15,6 +15,7 @@ from gateway.commands import (
     facts,
     fhir,
     outbox,
+    pair,
     radio,
     readings,
     run,
@@ -38,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"passerelle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (run, check, doctor, scan, radio, readings, summary, facts, outbox, decode, fhir, simulate):
+    for module in (run, check, doctor, scan, radio, pair, readings, summary, facts, outbox, decode, fhir, simulate):
         module.register(commands)
     return parser
 

@@ -39,7 +39,7 @@ class _Person(PairingDelegate):
 
     async def get_number(self) -> int | None:
         try:
-            return await self._questions.passkey()
+            return await self._questions.passkey() or None  # bumble cannot work with 000000; no device shows it
         except PairingFailed:
             return None
 

@@ -74,7 +74,7 @@ class Visitor:
     async def until(self, is_so: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """The state, once `is_so`."""
         async with asyncio.timeout(PATIENCE_S):
-            while not is_so(state := await self.state()):
+            while not is_so(state := await self.state()):  # noqa: ASYNC110 - over HTTP there is no event
                 await asyncio.sleep(0.05)
         return state
 

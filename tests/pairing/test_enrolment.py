@@ -123,7 +123,7 @@ async def test_a_scale_with_a_slot(air: VirtualAir, tmp_path: Path) -> None:
 
 
 async def test_a_device_of_the_file_is_only_paired(air: VirtualAir, tmp_path: Path) -> None:
-    """A configured meter that wants digits says that it needs pairing; once paired it is read, and stays in the file."""
+    """A configured meter that wants digits says that it needs pairing; once paired it is read, and it stays."""
     await meter_on(air)
     device = {"id": "meter", "kind": "glucose_meter", "name": "Lecteur", "person": "camille", "address": METER}
     settings = house_settings(tmp_path, devices=[device])
