@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -105,11 +106,11 @@ async def desk_of(settings: Settings, backends: Any = None) -> AsyncIterator[Des
 
 
 def _session(settings: Settings) -> aiohttp.ClientSession:
-    code = settings.web.access_code_file
-    auth = (
-        None if code is None else aiohttp.BasicAuth("gateway", read_secret(code).get_secret_value(), encoding="utf-8")
-    )
-    return aiohttp.ClientSession(auth=auth, timeout=aiohttp.ClientTimeout(total=_ANSWER_S))
+    code, headers = settings.web.access_code_file, {}
+    if code is not None:
+        pair = f"gateway:{read_secret(code).get_secret_value()}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=_ANSWER_S))
 
 
 def _url(settings: Settings) -> str:
@@ -134,7 +135,8 @@ async def _own_desk(settings: Settings, backends: Any) -> AsyncIterator[Desk]:
     ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run_gateway(alone, backends=backends, started=ready.set_result), name="gateway")
     try:
-        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [task, ready]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
         office = ready.result().office
@@ -170,9 +172,8 @@ async def ask(prompt: str) -> str | None:
 async def secret_line(path: str) -> str:
     """The first line of a secret file; of standard input for `-`. Raises ConfigurationError."""
     if path == "-":
-        line = await asyncio.to_thread(sys.stdin.readline)
+        line: str = await asyncio.to_thread(sys.stdin.readline)
         if not line.strip():
             raise ConfigurationError([("", "standard input holds no passkey")])
         return line.strip()
-    secret: str = read_secret(Path(path)).get_secret_value()
-    return secret
+    return read_secret(Path(path)).get_secret_value()

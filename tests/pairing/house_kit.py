@@ -37,7 +37,8 @@ async def gateway_on(air: VirtualAir, settings: Settings) -> AsyncIterator[Runni
     backends = BluetoothBackends(air.scanner_backend, air.client_backend, air.bonds)
     task = asyncio.create_task(run_gateway(settings, backends=backends, started=ready.set_result))
     try:
-        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [task, ready]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
         yield ready.result()
