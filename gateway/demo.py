@@ -85,7 +85,9 @@ async def _run(folder: Path, port: int, say: Say) -> None:
         space = await stack.enter_async_context(run_space(_sandbox(folder, keys)))
         say(f"[2/{_STEPS}] Health space: a sandbox at {space.url} that checks what it gets as the real one would.")
         air = await stack.enter_async_context(VirtualAir())
-        devices = DemoDevices(folder / "devices.json", air, born, _ZONE, int(keys["scale-code"]))
+        devices = DemoDevices(
+            folder / "devices.json", air, born, _ZONE, int(keys["scale-code"]), int(keys["meter-passkey"])
+        )
         await devices.power_on()
         say(f"[3/{_STEPS}] Bluetooth: a virtual glucose meter, a glucose sensor and a scale, on a radio in memory.")
         settings = _settings(folder, port, broker, space)
@@ -94,7 +96,7 @@ async def _run(folder: Path, port: int, say: Say) -> None:
             tasks.create_task(
                 run_gateway(
                     settings,
-                    backends=BluetoothBackends(air.scanner_backend, air.client_backend),
+                    backends=BluetoothBackends(air.scanner_backend, air.client_backend, air.bonds),
                     started=ready.set_result,
                 ),
                 name="gateway",
@@ -106,6 +108,8 @@ async def _run(folder: Path, port: int, say: Say) -> None:
             say(f"[5/{_STEPS}] Consent: Camille agreed that glucose and weight may leave. Dominique did not agree.")
             say("")
             say(f"ready  ->  {running.url}      (Ctrl-C ends it)")
+            digits = keys["meter-passkey"]
+            say(f"try    ->  {running.url}/bluetooth   a meter waits to be paired; it shows {digits[:3]} {digits[3:]}")
             say("")
             tasks.create_task(_narrate(running, space, say), name="demo.narrator")
             tasks.create_task(devices.live(broker, keys["mqtt-scale"]), name="demo.devices")
@@ -116,14 +120,21 @@ def _secrets(folder: Path) -> dict[str, str]:
     made = {}
     place = folder / "secrets"
     place.mkdir(exist_ok=True, mode=0o700)
-    for name in ("mqtt-gateway", "mqtt-scale", "space-camille", "space-dominique", "scale-code"):
+    for name in ("mqtt-gateway", "mqtt-scale", "space-camille", "space-dominique", "scale-code", "meter-passkey"):
         path = place / name
         if not path.exists():
             path.touch(mode=0o600)
-            code = str(secrets.randbelow(10_000)) if name == "scale-code" else secrets.token_urlsafe(24)
-            path.write_text(code + "\n", encoding="utf-8")
+            path.write_text(_made(name) + "\n", encoding="utf-8")
         made[name] = path.read_text(encoding="utf-8").strip()
     return made
+
+
+def _made(name: str) -> str:
+    if name == "scale-code":
+        return str(secrets.randbelow(10_000))
+    if name == "meter-passkey":
+        return f"{secrets.randbelow(900_000) + 100_000}"
+    return secrets.token_urlsafe(24)
 
 
 def _born(folder: Path) -> datetime:

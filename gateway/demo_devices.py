@@ -40,7 +40,7 @@ _CATCH_UP_S, _FIRST_ACT_S, _TEST_EVERY_S, _WEIGH_EVERY_S = 4.0, 12.0, 60.0, 90.0
 
 
 class DemoDevices:
-    """A meter, a sensor and a scale on the virtual air, and a scale on MQTT."""
+    """A meter, a sensor and a scale on the virtual air, a scale on MQTT, and a meter that nobody has paired yet."""
 
     CONFIGURATION: ClassVar[tuple[dict[str, Any], ...]] = (
         {
@@ -75,7 +75,9 @@ class DemoDevices:
         },
     )
 
-    def __init__(self, memory: Path, air: VirtualAir, born: datetime, zone: tzinfo, scale_code: int) -> None:
+    def __init__(
+        self, memory: Path, air: VirtualAir, born: datetime, zone: tzinfo, scale_code: int, passkey: int
+    ) -> None:
         self._memory = memory
         self._born = born
         self._zone = zone
@@ -103,9 +105,19 @@ class DemoDevices:
             air, "C0:FF:EE:00:00:03", "Virtual Scale", "BS000003", users={_SCALE_USER: scale_code}, clock=self._local
         )
 
+        self.stranger = VirtualMeter(
+            air,
+            "C0:FF:EE:00:00:04",
+            "meter+00000077",
+            "00000077",
+            self._stranger_records(),
+            clock=self._local,
+            passkey=passkey,
+        )
+
     async def power_on(self) -> None:
         """Put the devices on the air."""
-        for device in (self.meter, self.sensor, self.scale):
+        for device in (self.meter, self.sensor, self.scale, self.stranger):
             await device.start()
 
     async def live(self, broker: Broker, mqtt_password: str) -> None:
@@ -160,6 +172,21 @@ class DemoDevices:
             ]
             day += timedelta(days=1)
         return [self._record(number, test) for number, test in enumerate(tests, start=1)]
+
+    def _stranger_records(self) -> list[MeterRecord]:
+        """Two days of Dominique's, for whoever pairs the meter."""
+        now = self._local()
+        sticks = [
+            stick
+            for days_ago in (2, 1)
+            for stick in self._dominique.finger_sticks((now - timedelta(days=days_ago)).date())
+        ]
+        return [
+            MeterRecord(
+                number, stick.local_time, Decimal(stick.glucose_mg_dl), context=MeterContext(meal=_MEALS[stick.meal])
+            )
+            for number, stick in enumerate(sticks, start=1)
+        ]
 
     def _record(self, number: int, test: list[Any]) -> MeterRecord:
         return MeterRecord(

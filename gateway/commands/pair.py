@@ -108,7 +108,7 @@ async def pair(
             why = attempt["failure"]
             raise _NotPaired(_WORDS(f"pairing_why_{why}") if why else _WORDS(f"pairing_state_{attempt['state']}"))
         if attempt["is_authenticated"] is False:
-            write_line(_WORDS("pairing_marked"))
+            write_line(_WORDS("pairing_marked" if attempt["is_bonded"] else "pairing_open"))
         if attempt["wants_name"]:
             await _add(desk, attempt, name=name, person=person, kind=kind)
         else:
@@ -137,7 +137,7 @@ async def _chosen(desk: Desk, wanted: str | None) -> str:
     for number, row in enumerate(near, start=1):
         what = _WORDS.kind_named(row["kind"]) if row["kind"] else ""
         words = (what, _WORDS(f"pairing_signal_{row['signal']}"), _WORDS(f"pairing_is_{row['status']}"))
-        label = row["title"] or row["name"] or _WORDS("pairing_unnamed")
+        label = ", ".join(part for part in (row["title"], row["name"]) if part) or _WORDS("pairing_unnamed")
         write_line(f"  {number}  {label} ({row['address']}): {', '.join(word for word in words if word)}")
     while True:
         answer = await ask(f"Which one (1 to {len(near)})? ")

@@ -80,6 +80,7 @@ class PairingAttempt:
         digits: six digits to compare or to type on the device; None in every other state. Never logged.
         failure: set in FAILED and TIMED_OUT.
         is_authenticated: PAIRED: whether a person's digits proved who is at the other end.
+        is_bonded: PAIRED: whether keys were made; a device that only broadcasts has none.
         locked_s: seconds for which this device's passkey cannot be tried again; 0: now.
     """
 
@@ -94,6 +95,7 @@ class PairingAttempt:
     digits: str | None = field(default=None, repr=False)
     failure: PairingFailure | None = None
     is_authenticated: bool | None = None
+    is_bonded: bool | None = None
     locked_s: int = 0
 
 

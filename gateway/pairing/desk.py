@@ -190,6 +190,9 @@ class PairingDesk:
         try:
             near = await self._look()
             self._update(name=near.name, driver=near.driver, kind=near.kind, device_id=near.device_id)
+            if not self._makes_bonds():
+                self._finish(PairingState.PAIRED, is_authenticated=False, is_bonded=False)
+                return
             self.enter(PairingState.CONNECTING)
             async with self._radios.hold(begun.address):
                 await self._bond(begun.address, questions)
@@ -219,7 +222,7 @@ class PairingDesk:
             await self._bonds.unbond(address)
             raise PairingFailed(PairingFailure.UNPROVEN)
         self._lockout.succeeded(address)
-        self._finish(PairingState.PAIRED, is_authenticated=questions.is_proven)
+        self._finish(PairingState.PAIRED, is_authenticated=questions.is_proven, is_bonded=True)
 
     def _fail(self, failure: PairingFailure, questions: _Questions) -> None:
         """The reason that helps a person most: what the radio reports after our own refusal is only an echo of it."""
@@ -250,6 +253,11 @@ class PairingDesk:
         is_strict = driver is not None and driver.quirks.bonding in _PROVEN_ONLY
         return self._just_works == "by_family" and not is_strict
 
+    def _makes_bonds(self) -> bool:
+        """Whether the present device's family has bonds at all; one that only broadcasts is added as it is."""
+        driver = self._drivers.get(self._current.driver or "")
+        return driver is None or (driver.open is not None and driver.quirks.bonding is not Bonding.NONE)
+
     def enter(self, state: PairingState, digits: int | None = None) -> None:
         """Move on, unless the attempt is over."""
         if not self._current.state.is_over:
@@ -274,7 +282,12 @@ class PairingDesk:
         return answer.result()
 
     def _finish(
-        self, state: PairingState, failure: PairingFailure | None = None, *, is_authenticated: bool | None = None
+        self,
+        state: PairingState,
+        failure: PairingFailure | None = None,
+        *,
+        is_authenticated: bool | None = None,
+        is_bonded: bool | None = None,
     ) -> None:
         attempt = self._current
         if attempt.state.is_over:
@@ -291,6 +304,7 @@ class PairingDesk:
                 digits=None,
                 failure=failure,
                 is_authenticated=is_authenticated,
+                is_bonded=is_bonded,
                 locked_s=locked_s,
             )
         )

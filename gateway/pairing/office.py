@@ -138,6 +138,7 @@ class PairingOffice:
             "digits": attempt.digits,
             "failure": None if attempt.failure is None else attempt.failure.value,
             "is_authenticated": attempt.is_authenticated,
+            "is_bonded": attempt.is_bonded,
             "locked_s": round(self._desk.wait_s(attempt.address)),
             "device_id": attempt.device_id,
             "kinds": [kind.value for kind in self._kinds(attempt)],

@@ -76,6 +76,14 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
         "Cet appareil n'a pas prouvé qui il est : la liaison est chiffrée, mais non authentifiée.",
         "This device has not proved who it is: the link is encrypted, but not authenticated.",
     ),
+    "pairing_state_found": (
+        "Trouvé. Cet appareil ne s'appaire pas.",
+        "Found. This device is not paired.",
+    ),
+    "pairing_open": (
+        "Cet appareil parle en clair à tout le voisinage, et rien ne prouve qui il est.",
+        "This device speaks in the clear to everybody around, and nothing proves who it is.",
+    ),
     "pairing_name_it": ("À qui est-il ?", "Whose is it?"),
     "pairing_name": ("Son nom", "Its name"),
     "pairing_owner": ("Son propriétaire", "Its owner"),

@@ -68,7 +68,7 @@ async def test_beside_a_running_gateway(
         types(monkeypatch, "7", "1", "12", f"{PASSKEY}", "Mon lecteur", "camille")
         await pair(settings, None)
         said = capsys.readouterr().out
-        assert "meter+51 (C0:FF:EE:00:00:51): glucose meter" in said
+        assert ", meter+51 (C0:FF:EE:00:00:51): glucose meter" in said
         assert "Type the six digits" in said
         assert "Exactly six digits" in said
         assert f"{PASSKEY}" not in said

@@ -144,6 +144,17 @@ async def test_a_link_without_proof_is_marked(air: VirtualAir) -> None:
     assert (PairingState.PAIRED, False) == (over.state, over.is_authenticated)
 
 
+async def test_a_family_without_bonds_is_added_as_it_is(air: VirtualAir) -> None:
+    """What only broadcasts, or never bonds, makes no keys and claims no proof."""
+    await meter_on(air, passkey=None)
+    drivers = tuple(replace(d, quirks=Quirks(bonding=Bonding.NONE)) for d in GENERIC_DRIVERS)
+    async with desk_on(air, drivers=drivers) as person:
+        person.desk.begin(METER)
+        over = await person.sees_the_end()
+    assert (PairingState.PAIRED, False, False) == (over.state, over.is_bonded, over.is_authenticated)
+    assert frozenset() == await air.bonds.bonded()
+
+
 @pytest.mark.parametrize("how", ["family", "settings"])
 async def test_a_link_without_proof_where_one_is_due(air: VirtualAir, how: str) -> None:
     """A device that offers Just Works although its family has a passkey is refused, and no bond stays (C9)."""
