@@ -144,6 +144,32 @@ async def test_a_device_of_the_file_is_only_paired(air: VirtualAir, tmp_path: Pa
         assert (404, "unknown") == _refusal(await visitor.act("unpair", device="another"))
 
 
+async def test_a_lost_bond_is_told_and_kept_until_a_person_acts(air: VirtualAir, tmp_path: Path) -> None:
+    """A battery change: the meter is shown as to be paired again, with steps, and our key stays until that is done."""
+    meter = await meter_on(air)
+    device = {"id": "meter", "kind": "glucose_meter", "name": "Lecteur", "person": "camille", "address": METER}
+    async with gateway_on(air, house_settings(tmp_path, devices=[device])) as running, visitor_of(running) as visitor:
+
+        async def pair_it() -> None:
+            await visitor.act("pair", address=METER)
+            asked = (await visitor.until(is_in("wants_passkey")))["attempt"]
+            await visitor.act("passkey", attempt=asked["id"], passkey=f"{PASSKEY}")
+            await visitor.until(is_in("paired"))
+
+        await visitor.until(lambda state: state["neighbours"])
+        await pair_it()
+        await until_readings(running, 3, "meter")
+        await meter.wait_disconnected()
+        await meter.forget_bonds()
+        await meter.add_record(MeterRecord(4, wall(), Decimal(140)))
+        state = await visitor.until(lambda state: state["devices"][0]["needs_pairing"])
+        assert state["devices"][0]["steps"]["fr"]
+        assert state["devices"][0]["is_bonded"], "a stale key is not removed behind a person's back"
+        await pair_it()
+        await until_readings(running, 4, "meter")
+        await visitor.until(lambda state: not state["devices"][0]["needs_pairing"])
+
+
 def _refusal(answer: tuple[int, dict[str, object]]) -> tuple[int, object]:
     return answer[0], answer[1]["error"]
 
