@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from bluetooth_kit import MemoryIntake, make_device, running, until_state
+from bonding import bonding
 from guest_kit import Person, kernel_source, make_meter, numbers, records
-from scaffold_agent import bonding
 
 from gateway.adapters.sources.bluetooth import LinkState
 from gateway.errors import GatewayError
