@@ -300,9 +300,12 @@ def processor() -> str:
 
 
 def page(
-    results: list[tuple[Format, float | None, float | None]], words: list[tuple[Described, float]], rounds: int
+    results: list[tuple[Format, float | None, float | None]],
+    words: list[tuple[Described, float]],
+    seconds: float,
+    rounds: int,
 ) -> str:
-    """The results as Markdown."""
+    """The results as Markdown, measured in `rounds` runs of about `seconds` each."""
 
     def cell(figure: float | None) -> str:
         return "-" if figure is None else f"{figure:,.0f}"
@@ -310,8 +313,9 @@ def page(
     lines = [
         "# Decoding",
         "",
-        f"`python benchmarks/decode_rate.py`, {datetime.now(UTC):%Y-%m-%d}, {processor()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}; per second of processor time of one thread, median of {rounds} runs.",
+        f"`python benchmarks/decode_rate.py --seconds {seconds:g} --rounds {rounds}`, {datetime.now(UTC):%Y-%m-%d}, "
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}; per second of processor time of "
+        f"one thread, median of {rounds} runs of about {seconds:g} s each.",
         "",
         "| format | octets | decoded payloads/s | payloads/s to readings | readings of one payload | readings/s |",
         "|---|---|---|---|---|---|",
@@ -349,7 +353,7 @@ def main() -> None:
         (each, rate(lambda each=each: each.describe(each.uuid, each.payload), options.seconds, options.rounds))  # type: ignore[misc]
         for each in described()
     ]
-    text = page(measure(options.seconds, options.rounds), words, options.rounds)
+    text = page(measure(options.seconds, options.rounds), words, options.seconds, options.rounds)
     options.result.write_text(text, encoding="utf-8")
     print(text)
 

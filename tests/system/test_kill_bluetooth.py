@@ -39,6 +39,7 @@ async def test_kill_during_fetch_pairing_and_live_values(tmp_path: Path) -> None
     tally = json.loads(output)
     assert [] == tally["faults"]
     assert {"fetch": 2, "pairing": 2, "live": 2} == tally["kills"]
+    assert 2 == tally["with_link"]["live"]
     assert all(count >= KILLS for count in tally["made"].values())
 
 

@@ -1,4 +1,4 @@
-"""What every virtual device shares: power, advertising, bonding, one link at a time, device information, battery."""
+"""What every virtual device shares: power, advertising, bonding, one link at a time, sending."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bumble.att import ATT_Error, ATT_Handle_Value_Indication, Attribute, AttributeValue
+from bumble.att import ATT_Handle_Value_Indication, Attribute, AttributeValue
 from bumble.controller import Controller
-from bumble.core import UUID, AdvertisingData, BaseBumbleError
+from bumble.core import UUID, BaseBumbleError
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import GATT_CLIENT_CHARACTERISTIC_CONFIGURATION_DESCRIPTOR, Characteristic, Descriptor, Service
 from bumble.gatt_server import Server
@@ -19,14 +19,14 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport.common import Transport
 
 from gateway.sandbox._central import Label, is_random_static, make_device, withdraw
-from gateway.sandbox.frames import encode_current_time, encode_system_id
-from gateway.sandbox.frames_device import (
-    encode_battery_status,
-    encode_bond_feature,
-    encode_certifications,
-    encode_pnp_id,
-)
 from gateway.sandbox.peripherals.clock import DeviceClock
+from gateway.sandbox.peripherals.common_services import (
+    advertising_data,
+    battery,
+    bond_management,
+    current_time,
+    device_information,
+)
 from gateway.sandbox.radio import Errands, VirtualAir
 
 __all__ = [
@@ -39,10 +39,7 @@ __all__ = [
 ATT_INVALID_LENGTH = 0x0D
 ATT_CCCD_IMPROPERLY_CONFIGURED = 0xFD
 ATT_PROCEDURE_IN_PROGRESS = 0xFE
-_FORGET_ME_LE, _CAN_FORGET_ME_LE, _BOND_OP_NOT_SUPPORTED = 0x03, 0x10, 0x80
-_ADVERTISING_OCTETS = 31
 _ATT_TIMEOUT_S = 30
-_GENERAL_DISCOVERABLE = 0x06
 _PASSKEYS = 1_000_000
 _NOTIFY = Characteristic.Properties.NOTIFY
 _INDICATE = Characteristic.Properties.INDICATE
@@ -180,7 +177,7 @@ class VirtualPeripheral(abc.ABC):
         device.advertising_data = self._advertising_data()
         device.gatt_server.max_mtu = self.max_mtu
         self._device = device
-        device.add_services([*self.services(), *self._bonds(), self._device_information(), self._battery()])
+        device.add_services([*self.services(), *self._bonds(), device_information(self), battery(self)])
         device.on(device.EVENT_CONNECTION, self._on_connection)
         await device.power_on()
         self._air.settle(self)
@@ -339,64 +336,14 @@ class VirtualPeripheral(abc.ABC):
 
     def current_time(self, clock: DeviceClock) -> Service:
         """Current Time Service 1805 with a settable 2A2B."""
-        properties = Characteristic.Properties.READ | Characteristic.Properties.WRITE
-        return Service(
-            UUID.from_16_bits(0x1805),
-            [
-                self.characteristic(
-                    0x2A2B,
-                    properties,
-                    read=lambda _connection: encode_current_time(clock.now()),
-                    write=lambda _connection, value: clock.set_by(value),
-                )
-            ],
-        )
-
-    def _device_information(self) -> Service:
-        texts = (
-            (0x2A29, self.manufacturer),
-            (0x2A24, self.model),
-            (0x2A25, self.serial),
-            (0x2A26, self.firmware),
-            (0x2A27, self.hardware),
-            (0x2A28, self.software),
-        )
-        values = [(uuid, text.encode()) for uuid, text in texts] + [
-            (0x2A23, encode_system_id(self.address)),
-            (0x2A50, encode_pnp_id(1, 0xFFFF, 1, 0x0100)),
-            (0x2A2A, encode_certifications([(254, 1, b"\0\0")])),
-        ]
-        read = Characteristic.Properties.READ
-        return Service(
-            UUID.from_16_bits(0x180A), [self.characteristic(uuid, read, v, is_public=True) for uuid, v in values]
-        )
-
-    def _battery(self) -> Service:
-        level = self.characteristic(
-            0x2A19,
-            Characteristic.Properties.READ,
-            read=lambda _connection: bytes((self.battery_percent,)),
-            is_public=True,
-        )
-        status = self.characteristic(
-            0x2BED,
-            Characteristic.Properties.READ,
-            read=lambda _connection: encode_battery_status(self.battery_percent),
-            is_public=True,
-        )
-        return Service(UUID.from_16_bits(0x180F), [level, status])
+        return current_time(self, clock)
 
     def _bonds(self) -> list[Service]:
-        """Bond Management 181E: obeys "forget me, over LE", where it says that it can."""
-        if (bits := self.bond_feature) is None:
-            return []
-        feature = self.characteristic(0x2AA5, Characteristic.Properties.READ, encode_bond_feature(bits))
-        control = self.characteristic(0x2AA4, Characteristic.Properties.WRITE, write=self._on_bond_request)
-        return [Service(UUID.from_16_bits(0x181E), [control, feature])]
+        """Bond Management 181E, where `bond_feature` says so."""
+        bits = self.bond_feature
+        return [] if bits is None else [bond_management(self, bits, self._forget_soon)]
 
-    def _on_bond_request(self, _connection: Connection, value: bytes) -> None:
-        if value != bytes((_FORGET_ME_LE,)) or not (self.bond_feature or 0) & _CAN_FORGET_ME_LE:
-            raise ATT_Error(_BOND_OP_NOT_SUPPORTED)
+    def _forget_soon(self) -> None:
         self._housekeeping.start(self._forget_and_leave(), name=f"{self.name}.forget")
 
     async def _forget_and_leave(self) -> None:
@@ -404,18 +351,7 @@ class VirtualPeripheral(abc.ABC):
         await self.drop_link()
 
     def _advertising_data(self) -> bytes:
-        uuids = b"".join(uuid.to_bytes(2, "little") for uuid in self.advertised)
-        structures = [
-            (AdvertisingData.FLAGS, bytes((_GENERAL_DISCOVERABLE,))),
-            (AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, uuids),
-            (AdvertisingData.COMPLETE_LOCAL_NAME, self.name.encode()),
-        ]
-        data = bytes(AdvertisingData(structures))
-        if len(data) > _ADVERTISING_OCTETS:
-            raise ValueError(
-                f"{self.name!r} is too long a name for an advertisement with {len(self.advertised)} services"
-            )
-        return data
+        return advertising_data(self.name, self.advertised)
 
     def procedure(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `work` in the background; it must end by itself once `send` returns False."""
