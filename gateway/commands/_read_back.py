@@ -23,8 +23,11 @@ _CALM_S: Final = 0.4
 """Nothing new for so long, and the device asleep or being listened to: it has said everything."""
 _TROUBLE_S: Final = 3.0
 _MOST_FAILURES: Final = 4
-"""Nothing new for so long, or so many contacts that failed: it will not get better by itself."""
+"""Nothing new for so long, or so many contacts that failed or told nothing new: it will not get better by itself."""
 _REVISIT_S: Final = 0.5
+_LOOK_S: Final = 0.01
+_SOON_S: Final = 0.1
+"""When a device that sleeps by itself is awake, it has something to tell."""
 _NEVER_S: Final = 86_400.0
 
 
@@ -48,7 +51,7 @@ class ReadBack:
                 procedure_timeout_s=1.0,
                 quiet_s=0.2,
                 retry_s=0.1,
-                revisit_s=_REVISIT_S if comes_back else _NEVER_S,
+                revisit_s=_SOON_S if kind.sleeps else _REVISIT_S if comes_back else _NEVER_S,
             ),
             [Device(_DEVICE, kind.device_kind, kind.title, address=address)],
             zone_of=lambda _device_id: plan.zone,
@@ -65,13 +68,21 @@ class ReadBack:
         """Read for ever."""
         await self._source.run(self)
 
+    async def is_listening(self) -> None:
+        """Until the source hears what is told, which it does not announce."""
+        while not self._source.is_scanning:
+            await asyncio.sleep(_LOOK_S)
+
     async def is_over(self) -> None:
         """Until nothing more is to be expected without another measurement."""
-        failures = 0
-        while failures < _MOST_FAILURES:
+        failures = fruitless = told = 0
+        while failures < _MOST_FAILURES and fruitless < _MOST_FAILURES:
             self._stirred.clear()
             self._last = state = self._source.states()[0]
             failures += state.state is LinkState.FAILED
+            if len(self._seen) > told:
+                fruitless, told = 0, len(self._seen)
+            fruitless += state.state is LinkState.ASLEEP
             was_read = state.state is LinkState.READING or (state.state is LinkState.ASLEEP and bool(self._seen))
             try:
                 async with asyncio.timeout(_CALM_S if was_read and self._checkpoints_or_asleep else _TROUBLE_S):

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from gateway.commands.run import run_until_stopped
 
 if TYPE_CHECKING:
     from gateway.sandbox.lab import Kind, Plan, Specimen
+    from gateway.sandbox.peripherals.faults import Faults
     from gateway.sandbox.radio import VirtualAir
     from gateway.sandbox.schedule import Schedule
 
@@ -22,8 +24,16 @@ __all__ = ["KINDS", "register"]
 
 KINDS: Final = {
     "glucose-meter": "a blood glucose meter with a memory",
+    "onetouch-meter": "a blood glucose meter with the protocol of OneTouch",
     "cgm": "a continuous glucose sensor",
     "scale": "a body composition scale for one person",
+    "mi-scale": "a Xiaomi scale, which only broadcasts",
+    "mi-body-composition": "a Xiaomi scale with impedance, which only broadcasts",
+    "bthome-scale": "a BTHome scale, which only broadcasts",
+    "blood-pressure-monitor": "a blood pressure monitor for the arm",
+    "thermometer": "a thermometer for the mouth",
+    "pulse-oximeter": "a pulse oximeter with a memory of spot checks",
+    "heart-rate-belt": "a heart rate belt, worn for a minute",
 }
 """Name and help of what can be simulated; a test holds them against the lab's own list, which is slow to import."""
 
@@ -43,11 +53,11 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             "source reads it inside this process and prints what it received as reading lines.",
             epilog=_EPILOG,
         )
-        _add_options(parser)
+        _add_options(parser, name)
         parser.set_defaults(run=_run, kind=name)
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser, kind: str) -> None:
     parser.add_argument("--seed", type=int, default=7, help="which synthetic person, and which chances (default: 7)")
     parser.add_argument("--days", type=_number(1, 365), default=3, help="how long it has been measuring (default: 3)")
     parser.add_argument("--records", type=_number(0, 60_000), metavar="N", help="only the newest N of that time")
@@ -58,7 +68,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed", type=_number(1, 100_000), default=1, help="how fast its time passes (default: 1, as ours)"
     )
-    parser.add_argument("--faults", type=_faults, default="", metavar="WORDS", help="what goes wrong: drop@12,mtu=23")
+    parser.add_argument(
+        "--faults",
+        type=partial(_faults, kind),
+        default="",
+        metavar="WORDS",
+        help="what goes wrong: corrupt@2,clock=1970-01-01; a kind refuses what it cannot have",
+    )
     parser.add_argument("--passkey", type=_number(0, 999_999), metavar="DIGITS", help="on its display; else Just Works")
     parser.add_argument("--address", type=_address, help="a random static one, C0:... to FF:...")
     parser.add_argument("--name", type=_name, help="as it advertises, at most 20 octets")
@@ -87,10 +103,16 @@ def _in_words(parse: Callable[[str], _T], text: str) -> _T:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _faults(text: str) -> object:
+def _faults(kind: str, text: str) -> Faults:
+    from gateway.sandbox.lab import KINDS as LAB
     from gateway.sandbox.peripherals.faults import parse_faults
 
-    return _in_words(parse_faults, text)
+    def parse(text: str) -> Faults:
+        faults = parse_faults(text)
+        LAB[kind].check(faults)
+        return faults
+
+    return _in_words(parse, text)
 
 
 def _schedule(text: str) -> object:
@@ -137,6 +159,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         passkey=arguments.passkey,
         address=arguments.address,
         name=arguments.name,
+        is_on_air=arguments.transport is not None,
     )
 
 
@@ -152,6 +175,8 @@ async def _simulate(arguments: argparse.Namespace, done: Callable[[int], None]) 
                 return
             await specimen.device.start()
             write_line(f"{specimen.device.name} ({specimen.device.address}) is on the air. Ctrl-C ends it.")
+            if specimen.uses and arguments.schedule is None:
+                await specimen.measure()  # a device that remembers nothing would say nothing for ever
             await _go_on(specimen, plan, arguments.schedule)
 
 
@@ -200,9 +225,14 @@ async def _read_back(air: VirtualAir, kind: Kind, specimen: Specimen, plan: Plan
     async with asyncio.TaskGroup() as tasks:
         source: asyncio.Task[Any] = tasks.create_task(reading.run(), name="source")
         await specimen.device.start()
-        if schedule is None:
-            await reading.is_over()
-        else:
+        await reading.is_listening()
+        if schedule is not None:
             await _go_on(specimen, plan, schedule)
+        for at in specimen.uses:
+            plan.clock.set(plan.instant(at))
+            await specimen.measure()
+            await reading.is_over()
+        if not specimen.uses:
+            await reading.is_over()
         source.cancel()
     return reading.report()

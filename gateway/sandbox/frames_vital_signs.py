@@ -24,18 +24,24 @@ __all__ = [
     "encode_temperature",
 ]
 
-_NAN_32 = 0x007FFFFF
+_SPECIALS_32 = {
+    SfloatSpecial.NAN: 0x007FFFFF,
+    SfloatSpecial.NRES: 0x00800000,
+    SfloatSpecial.POS_INF: 0x007FFFFE,
+    SfloatSpecial.NEG_INF: 0x00800002,
+    SfloatSpecial.RESERVED: 0x00800001,
+}
 _HIGHEST_MANTISSA = 0x7FFFFD
 
 
-def encode_float32(value: Decimal | None) -> bytes:
-    """One FLOAT, 4 octets; None is NaN.
+def encode_float32(value: Decimal | SfloatSpecial | None) -> bytes:
+    """One FLOAT, 4 octets; None is NaN, and a special value the one of the same name.
 
     Raises:
         ValueError: the value has no exact FLOAT.
     """
-    if value is None:
-        return _NAN_32.to_bytes(4, "little")
+    if value is None or isinstance(value, SfloatSpecial):
+        return _SPECIALS_32[SfloatSpecial.NAN if value is None else value].to_bytes(4, "little")
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         raise ValueError("a FLOAT that is no number is None here")  # noqa: TRY004

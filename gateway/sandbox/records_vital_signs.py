@@ -63,7 +63,7 @@ class Temperature:
         site: code of a temperature type; None: not sent.
     """
 
-    temperature: Decimal | None
+    temperature: Decimal | SfloatSpecial | None
     unit: Unit = Unit.CELSIUS
     time_stamp: datetime | None = None
     site: int | None = None

@@ -62,6 +62,7 @@ class VirtualPeripheral(abc.ABC):
         log: control point and clock writes as they came: (16-bit UUID as `2a52`, value).
         delegate: who answers on the device's side when a bond is made; None: its passkey, or nobody (Just Works).
         stays_awake: whether it advertises again after a link ends.
+        wakes_at_start: False: it is switched on asleep, until somebody uses it.
         connections: how many links it has had.
     """
 
@@ -105,6 +106,7 @@ class VirtualPeripheral(abc.ABC):
         self.log: list[tuple[str, bytes]] = []
         self.delegate: PairingDelegate | None = None
         self.stays_awake = True
+        self.wakes_at_start = True
         self.connections = 0
         self._air = air
         self._passkey = passkey
@@ -157,7 +159,7 @@ class VirtualPeripheral(abc.ABC):
     # Power
 
     async def start(self) -> None:
-        """Power on and wake. Must be called inside the running loop that will use it."""
+        """Power on, and wake if `wakes_at_start`. Must be called inside the running loop that will use it."""
         if self._device is not None:
             return
         config = DeviceConfiguration(
@@ -181,7 +183,8 @@ class VirtualPeripheral(abc.ABC):
         device.on(device.EVENT_CONNECTION, self._on_connection)
         await device.power_on()
         self._air.settle(self)
-        await self.wake()
+        if self.wakes_at_start:
+            await self.wake()
 
     async def stop(self) -> None:
         """Disconnect, power off, leave the air. Idempotent; bonds and memory stay, `start()` may follow."""

@@ -64,6 +64,10 @@ class VirtualBloodPressureMonitor(StoringPeripheral):
             self.current_time(self.clock),
         ]
 
+    def remember(self, reading: CuffReading) -> None:
+        """Store a measurement of earlier."""
+        self.keep(encode_blood_pressure(reading))
+
     async def measure(self, reading: CuffReading) -> None:
         """Store a measurement and wake up."""
         await self.store(encode_blood_pressure(reading))

@@ -16,10 +16,12 @@ from gateway.sandbox._central import is_random_static, make_device, withdraw
 from gateway.sandbox.broadcast_frames import encode_mi_body_composition, encode_mi_scale
 from gateway.sandbox.radio import VirtualAir
 
-__all__ = ["VirtualBroadcaster"]
+__all__ = ["VirtualBroadcaster", "xiaomi_weigh_in"]
 
 _INTERVAL_MS = 20
 _FLAGS = bytes((0x06,))
+_ADVERTISING_OCTETS, _OVERHEAD_OCTETS = 31, 9
+"""Flags, and what stands before service data and name."""
 
 
 class VirtualBroadcaster:
@@ -36,7 +38,7 @@ class VirtualBroadcaster:
         Args:
             air: where it lives.
             address: random static, `AA:BB:CC:DD:EE:FF` with the two highest bits set (first octet C0..FF).
-            name: local name, at most 8 octets for the longest payload.
+            name: local name; as much of it is told as fits beside the payload, 9 octets beside the longest.
             service: 16-bit UUID of its service data.
 
         Raises:
@@ -87,12 +89,14 @@ class VirtualBroadcaster:
             await device.stop_advertising()
             self.payload = payload
             uuid = self.service.to_bytes(2, "little")
+            room, name = _ADVERTISING_OCTETS - _OVERHEAD_OCTETS - len(payload), self.name.encode()
+            how = AdvertisingData.COMPLETE_LOCAL_NAME if len(name) <= room else AdvertisingData.SHORTENED_LOCAL_NAME
             device.advertising_data = bytes(
                 AdvertisingData(
                     [
                         (AdvertisingData.FLAGS, _FLAGS),
                         (AdvertisingData.SERVICE_DATA_16_BIT_UUID, uuid + payload),
-                        (AdvertisingData.COMPLETE_LOCAL_NAME, self.name.encode()),
+                        (how, name[:room]),
                     ]
                 )
             )
@@ -105,18 +109,23 @@ class VirtualBroadcaster:
             await asyncio.sleep(pause_s)
 
     async def weigh(self, mass_kg: Decimal, stamp: datetime | None, *, impedance_ohm: int | None = None) -> None:
-        """A whole weigh-in as a Xiaomi scale tells it: unsettled, settled, impedance, load removed, repeated."""
-        if self.service == 0x181D:
-            said = [
-                encode_mi_scale(mass_kg / 2, stamp, is_stable=False),
-                encode_mi_scale(mass_kg, stamp),
-                encode_mi_scale(mass_kg, stamp, is_removed=True),
-            ]
-        else:
-            said = [
-                encode_mi_body_composition(mass_kg / 2, stamp, is_stable=False),
-                encode_mi_body_composition(mass_kg, stamp),
-                encode_mi_body_composition(mass_kg, stamp, impedance_ohm=impedance_ohm),
-                encode_mi_body_composition(mass_kg, stamp, impedance_ohm=impedance_ohm, is_removed=True),
-            ]
-        await self.tell_each(said)
+        """A whole weigh-in of a Xiaomi scale."""
+        await self.tell_each(xiaomi_weigh_in(self.service, mass_kg, stamp, impedance_ohm))
+
+
+def xiaomi_weigh_in(
+    service: int, mass_kg: Decimal, stamp: datetime | None, impedance_ohm: int | None = None
+) -> list[bytes]:
+    """What a Xiaomi scale tells of a weigh-in: unsettled, settled, the impedance if it is 0x181B, load removed."""
+    if service == 0x181D:
+        return [
+            encode_mi_scale(mass_kg / 2, stamp, is_stable=False),
+            encode_mi_scale(mass_kg, stamp),
+            encode_mi_scale(mass_kg, stamp, is_removed=True),
+        ]
+    return [
+        encode_mi_body_composition(mass_kg / 2, stamp, is_stable=False),
+        encode_mi_body_composition(mass_kg, stamp),
+        encode_mi_body_composition(mass_kg, stamp, impedance_ohm=impedance_ohm),
+        encode_mi_body_composition(mass_kg, stamp, impedance_ohm=impedance_ohm, is_removed=True),
+    ]

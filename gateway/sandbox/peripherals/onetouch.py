@@ -12,6 +12,7 @@ from bumble.core import UUID, AdvertisingData
 from bumble.device import Connection
 from bumble.gatt import Characteristic, Service
 
+from gateway.sandbox.peripherals.clock import DeviceClock
 from gateway.sandbox.peripherals.measuring import MeasuringPeripheral
 from gateway.sandbox.radio import VirtualAir
 
@@ -58,6 +59,7 @@ class VirtualOneTouch(MeasuringPeripheral):
 
     Attributes:
         tests: its memory by record number.
+        clock: its wall clock, which nobody can set.
         packet_octets: the most that one packet carries, 2..20, its first octet included.
         repeats: every answer is sent twice.
         deaf_for: so many of the next requests stay unanswered.
@@ -86,7 +88,7 @@ class VirtualOneTouch(MeasuringPeripheral):
         self.repeats = False
         self.deaf_for = 0
         self.unacknowledged = 0
-        self._clock = clock
+        self.clock = DeviceClock(clock)
         self._acknowledged = asyncio.Event()
 
     @property
@@ -111,12 +113,20 @@ class VirtualOneTouch(MeasuringPeripheral):
         self.tests[number] = test
         return number
 
+    def reset_counter(self) -> None:
+        """Forget every test and number from 1 again."""
+        self.tests.clear()
+
+    @property
+    def _remembered(self) -> dict[int, OneTouchTest]:
+        return dict(self.faults.remembered(list(self.tests.items())))
+
     def _on_write(self, _connection: Connection, value: bytes) -> None:
         if len(value) == 1 and value[0] & 0xF0 == 0x80:
             self.unacknowledged -= 1
             self._acknowledged.set()
             return
-        if value[:1] != b"\x01" or value[1:] != onetouch_frame(value[5:-3]):
+        if self.is_mute or value[:1] != b"\x01" or value[1:] != onetouch_frame(value[5:-3]):
             return
         if self.deaf_for:
             self.deaf_for -= 1
@@ -132,12 +142,12 @@ class VirtualOneTouch(MeasuringPeripheral):
 
     def _result(self, request: bytes) -> bytes:
         if request == b"\x20\x02":
-            return _OK + struct.pack("<I", int((self._clock() - _YEAR_2000).total_seconds()))
+            return _OK + struct.pack("<I", int((self.clock.now() - _YEAR_2000).total_seconds()))
         if request == b"\x27\x00":
-            return _OK + struct.pack("<H", len(self.tests))
+            return _OK + struct.pack("<H", len(self._remembered))
         if request == b"\x0a\x02\x06":
             return _OK + struct.pack("<I", max(self.tests, default=0))
-        test = self.tests.get(int.from_bytes(request[1:3], "little")) if request[:1] == b"\xb3" else None
+        test = self._remembered.get(int.from_bytes(request[1:3], "little")) if request[:1] == b"\xb3" else None
         if test is None:
             return _NOT_SUPPORTED
         seconds = int((test.time - _YEAR_2000).total_seconds())

@@ -82,6 +82,10 @@ class VirtualOximeter(StreamingPeripheral):
         await self.wake()
         return is_told
 
+    def reset_counter(self) -> None:
+        """Empty the memory."""
+        self.records.clear()
+
     def stream(self, samples: Iterable[OximetrySample]) -> None:
         """Stream these from now on."""
         self.feed(encode_continuous_oximetry(sample) for sample in samples)

@@ -232,6 +232,11 @@ class VirtualScale(MeasuringPeripheral):
     def remember(self, weigh_in: WeighIn) -> None:
         """Store a weigh-in of earlier."""
         self._memory.append(_Stored(weigh_in, owes_composition=weigh_in.has_composition))
+        self._memory[:] = self.faults.remembered(self._memory)
+
+    def reset_counter(self) -> None:
+        """Empty the memory."""
+        self._memory.clear()
 
     async def weigh(self, weigh_in: WeighIn) -> None:
         """Store a weigh-in and wake up; a client that is connected and entitled gets it at once."""
@@ -273,4 +278,4 @@ class VirtualScale(MeasuringPeripheral):
                         return
                 entry.owes_composition = False
             if not entry.owes_weight and not entry.owes_composition:
-                self._memory.remove(entry)
+                self._memory[:] = [kept for kept in self._memory if kept is not entry]

@@ -19,9 +19,11 @@ class StoringPeripheral(MeasuringPeripheral):
 
     Attributes:
         hangs_up: whether it ends the link once everything is told, as many cuffs do.
+        sleeps: whether it goes to sleep then, until the next measurement.
     """
 
     hangs_up = False
+    sleeps = False
 
     def __init__(
         self, air: VirtualAir, address: str, name: str, serial: str, *, passkey: int | None, secure: bool
@@ -48,9 +50,19 @@ class StoringPeripheral(MeasuringPeripheral):
 
     async def store(self, frame: bytes) -> None:
         """Store a measurement and wake up; a client that listens gets it at once."""
-        self._frames.append(frame)
+        self.keep(frame)
         self._deliver_soon()
         await self.wake()
+
+    def keep(self, frame: bytes) -> None:
+        """Store a measurement of earlier."""
+        self._frames.append(frame)
+        self._frames[:] = self.faults.remembered(self._frames)
+        self.stays_awake = self.stays_awake or self.sleeps
+
+    def reset_counter(self) -> None:
+        """Empty the memory."""
+        self._frames.clear()
 
     def link_ended(self) -> None:
         """What was not confirmed is told again on the next link."""
@@ -67,8 +79,12 @@ class StoringPeripheral(MeasuringPeripheral):
 
     async def _deliver(self) -> None:
         while self._frames:
-            if not await self.send_measurement(self.told_by, self._frames[0]):
+            frame = self._frames[0]
+            if not await self.send_measurement(self.told_by, frame):
                 return
-            self._frames.pop(0)
+            if self._frames and self._frames[0] is frame:  # a full memory may have lost it meanwhile
+                self._frames.pop(0)
+        if self.sleeps:
+            self.stays_awake = False
         if self.hangs_up:
             self.leave_soon()

@@ -66,6 +66,10 @@ class VirtualThermometer(StoringPeripheral):
             made.append(self.characteristic(0x2A1D, read, bytes((self.site,))))
         return [Service(UUID.from_16_bits(_THERMOMETER), made), self.current_time(self.clock)]
 
+    def remember(self, temperature: Temperature) -> None:
+        """Store a measurement of earlier."""
+        self.keep(encode_temperature(temperature))
+
     async def measure(self, temperature: Temperature) -> None:
         """Store a measurement and wake up."""
         await self.store(encode_temperature(temperature))
