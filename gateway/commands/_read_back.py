@@ -28,6 +28,7 @@ _REVISIT_S: Final = 0.5
 _LOOK_S: Final = 0.01
 _SOON_S: Final = 0.1
 """When a device that sleeps by itself is awake, it has something to tell."""
+_BAD: Final = frozenset({LinkState.FAILED, LinkState.NEEDS_PAIRING})
 _NEVER_S: Final = 86_400.0
 
 
@@ -79,7 +80,7 @@ class ReadBack:
         while failures < _MOST_FAILURES and fruitless < _MOST_FAILURES:
             self._stirred.clear()
             self._last = state = self._source.states()[0]
-            failures += state.state is LinkState.FAILED
+            failures += state.state in _BAD
             if len(self._seen) > told:
                 fruitless, told = 0, len(self._seen)
             fruitless += state.state is LinkState.ASLEEP
@@ -114,7 +115,8 @@ class ReadBack:
         said += f", {self._spoiled} payloads not understood" if self._spoiled else ""
         detail = f" ({state.detail})" if state.detail not in (None, state.state.value) else ""
         write_line(f"{said}; the device is {state.state.value}{detail}.", sys.stderr)
-        return 1 if state.state in (LinkState.FAILED, LinkState.NEEDS_PAIRING) else 0
+        has_said_nothing = state.state is LinkState.READING and not self._seen and not self._checkpoints
+        return 1 if state.state in _BAD or has_said_nothing else 0
 
     # The intake
 

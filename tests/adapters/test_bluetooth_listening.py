@@ -101,6 +101,16 @@ async def test_clock_that_was_never_set_gives_the_time_of_reception(air: Virtual
     assert (FAR_FROM_LAST, UNAUTHENTICATED) == readings[1].context.status
 
 
+async def test_long_name_of_a_scale_is_shortened(air: VirtualAir) -> None:
+    """What does not fit beside the payload is left out, never the payload."""
+    scale = VirtualBroadcaster(air, OURS, "a name of 20 octets.", 0x181B)
+    await scale.start()
+    intake = MemoryIntake()
+    async with running(make_source(air, DeviceKind.BODY_COMPOSITION_ANALYSER), intake):
+        await scale.weigh(ALICE, STAMP, impedance_ohm=487)
+        await intake.until(lambda: len(intake.readings) == 2)
+
+
 async def test_bthome_scale_is_heard(air: VirtualAir) -> None:
     """Each packet number is one weigh-in."""
     scale = await scale_on(air, service=0xFCD2)

@@ -23,6 +23,8 @@ from gateway.devices.describe import CHARACTERISTICS, SERVICE_DATA_FORMATS
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Opening
 from gateway.model import CATALOGUE, Context, DepartureState, Metric, Reading
 from gateway.reading_json import _Line, dump_reading, parse_reading
+from gateway.sandbox.lab import KINDS
+from gateway.sandbox.peripherals.fault_needs import FAULT_NEEDS
 from gateway.sandbox.peripherals.faults import FAULT_WORDS
 from gateway.settings import Settings, WebSettings, load_settings
 from gateway.web import app as web_app
@@ -209,12 +211,15 @@ def test_every_format_has_fields_a_decoder_and_tests() -> None:
     assert [] == [row.uuid for row in rows if not (row.fields and row.decoders and row.tests)]
 
 
-def test_simulate_page_names_every_fault_and_option() -> None:
-    """simulate.md explains each word of `--faults` as the program does, and each option."""
+def test_simulate_page_names_every_kind_fault_and_option() -> None:
+    """simulate.md has each kind with its faults, explains each fault as the program does, and each option."""
     text = page("simulate.md")
     for word, meaning in FAULT_WORDS.items():
         shown = word.replace("|", "\\|")
         assert f"| `{shown}` | {meaning} |" in text
+    for name, kind in KINDS.items():
+        possible = [word for word, part in FAULT_NEEDS.items() if part is None or part in kind.parts]
+        assert f"| `{name}` | {kind.title} | {', '.join(possible)} |" in text
     parser = build_parser().parse_args(["simulate", "cgm"])
     for name in vars(parser).keys() - {"run", "kind"}:
         assert f"`--{name}" in text, name

@@ -30,7 +30,9 @@ from gateway.sandbox.peripherals import (
     VirtualOximeter,
     VirtualThermometer,
 )
+from gateway.sandbox.peripherals.faults import parse_faults
 from gateway.sandbox.radio import VirtualAir
+from gateway.sandbox.records import SfloatSpecial
 
 ADDRESS = "C0:FF:EE:00:00:51"
 PRESSURE = CuffReading(Decimal(120), Decimal(80), Decimal(93), time_stamp=NOON, pulse_per_min=Decimal(72), user=1)
@@ -48,6 +50,10 @@ def test_worked_examples() -> None:
     assert "012c01" == encode_heart_rate(HeartBeat(300)).hex()
     assert "04740100ff03" == encode_temperature(Temperature(Decimal("37.2"), site=3)).hex()
     assert "00ffff7f00" == encode_temperature(Temperature(None)).hex()
+    assert ["00008000", "feff7f00", "02008000", "01008000"] == [
+        encode_float32(special).hex()
+        for special in (SfloatSpecial.NRES, SfloatSpecial.POS_INF, SfloatSpecial.NEG_INF, SfloatSpecial.RESERVED)
+    ]
     assert (
         "1e610044008000200000" + "19f0"
         == encode_spot_check(
@@ -96,6 +102,29 @@ async def test_cuff_tells_again_what_was_not_confirmed() -> None:
         assert 2 == cuff.connections
         assert [encode_blood_pressure(reading) for reading in readings] == told
         assert 0 == cuff.stored_count
+
+
+async def test_cuff_sleeps_when_it_has_told_everything() -> None:
+    """Only the newest measurements fit; once they are confirmed it is gone until the next one."""
+    readings = [CuffReading(Decimal(120 + n), Decimal(80)) for n in range(3)]
+    async with VirtualAir() as air:
+        cuff = VirtualBloodPressureMonitor(air, ADDRESS, "cuff", "B-51", clock=noon, secure=False)
+        cuff.hangs_up = cuff.sleeps = True
+        cuff.obey(parse_faults("memory=2"))
+        for reading in readings:
+            cuff.remember(reading)
+        await cuff.start()
+        told: list[bytes] = []
+        for measured in (None, readings[0]):
+            if measured is not None:
+                assert not cuff.stays_awake
+                await cuff.measure(measured)
+            async with linked(air, ADDRESS) as client:
+                inbox = Inbox()
+                await inbox.subscribe(client, 0x2A35)
+                await cuff.wait_disconnected()
+                told += inbox.of(0x2A35)
+        assert [encode_blood_pressure(reading) for reading in (*readings[1:], readings[0])] == told
 
 
 async def test_cuff_wants_a_bond_and_shows_its_pressure() -> None:
