@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import DeviceId, Metric, Provenance, Reading, SourceKind, TimeQuality
+from gateway.model import Bound, BoundKind, DeviceId, Metric, Provenance, Reading, SourceKind, TimeQuality
 from gateway.normalise.repeats import is_same_result, without_repeats
 
 AT = datetime(2025, 6, 2, 10, 0, 37)  # noqa: DTZ001 -- a meter's clock has no zone
@@ -72,6 +72,43 @@ def test_memory_that_is_told_again_under_new_numbers_adds_nothing() -> None:
     again = [replace(r, epoch=1, record_key=f"{n}@{r.device_time}") for n, r in enumerate(old, start=40)]
     new = result(45, AT + timedelta(hours=1), epoch=1)
     assert (new,) == without_repeats([*again, new], old)
+
+
+def named_by_time(mg_dl: int, at: datetime, *, occurrence: int = 0) -> Reading:
+    """The record of a meter whose numbers name nothing."""
+    key = f"{at.isoformat()}#0.00{mg_dl}" + (f"#{occurrence + 1}" if occurrence else "")
+    return replace(result(0, at, mg_dl=mg_dl), record_key=key)
+
+
+@pytest.mark.parametrize("at", [AT, ZERO])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_memory_that_was_stored_by_its_numbers_adds_nothing_by_its_times(at: datetime, epoch: int) -> None:
+    """A meter that an earlier version read by its numbers, as one that numbers backwards: only the new is new."""
+    old = [result(number, at + timedelta(minutes=number), epoch=epoch) for number in range(5)]
+    again = [named_by_time(100, at + timedelta(minutes=number)) for number in range(5)]
+    new = named_by_time(100, at + timedelta(hours=1))
+    assert (new,) == without_repeats([*again, new], old)
+    assert () == without_repeats(old, again)
+
+
+def test_each_known_result_stands_for_one() -> None:
+    """Two tests of one minute, of which one was stored under another name: the other one is new."""
+    both = (named_by_time(100, ZERO), named_by_time(100, ZERO, occurrence=1))
+    assert both[1:] == without_repeats(both, [result(5, ZERO)])
+    assert both[1:] == without_repeats(both, [result(5, ZERO), both[1]])
+    assert () == without_repeats(both, [result(5, ZERO), result(6, ZERO)])
+    anew = (result(1, ZERO, epoch=1), result(2, ZERO, epoch=1))
+    assert anew[1:] == without_repeats(anew, [result(5, ZERO)])
+    assert () == without_repeats([result(1, AT, epoch=1), result(2, AT, epoch=1)], [result(5, AT)])
+
+
+def test_hi_that_is_told_again_is_one_result() -> None:
+    """Above the range once is above the range once, whatever its number."""
+    high = replace(result(5, AT), value=None, bound=Bound(BoundKind.ABOVE))
+    again = replace(high, epoch=1, record_key=f"1@{AT}")
+    assert () == without_repeats([again], [high])
+    low = replace(again, bound=Bound(BoundKind.BELOW))
+    assert (low,) == without_repeats([low], [high])
 
 
 def test_known_record_goes_on_to_the_store() -> None:
