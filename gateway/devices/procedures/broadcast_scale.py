@@ -31,8 +31,9 @@ _REMEMBERED: Final = 8
 _SAME_WEIGH_IN: Final = timedelta(minutes=1)
 _CLOCK_SLACK: Final = timedelta(days=2)
 """A scale's clock that is right is at most a time zone away from UTC; one that was never set is years away."""
-_LAST_UNSET_YEAR: Final = 2015
-"""The clocks of these scales begin in 1970 or 2015 after a change of batteries."""
+_BEFORE_FIRST: Final = timedelta(days=365)
+"""The clocks of these scales begin in 1970 or 2015 after a change of batteries and run on from there, for years if need
+be: one that says a time so long before the first that was right is such a clock, and no broadcast played again."""
 _WINDOW: Final = timedelta(minutes=10)
 _MOST_IN_WINDOW: Final = 10
 _USUAL_CHANGE: Final = Decimal(10)
@@ -75,6 +76,15 @@ def _last_kg(state: _State) -> Decimal | None:
         return None
 
 
+def _stamp_in(state: _State, name: str) -> datetime | None:
+    text = state.get(name)
+    try:
+        stamp = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return None if stamp is None or stamp.tzinfo is not None else stamp
+
+
 def _refusal(trust: _Trust, frame: Frame) -> list[Keep]:
     if not trust.is_first_refusal:
         return []
@@ -111,8 +121,8 @@ class MiScale:
         told = state.get("told")
         self._told = told.split(" ")[-_REMEMBERED:] if isinstance(told, str) and told else []
         self._trust = _Trust(_last_kg(state))
-        newest = state.get("newest_stamp")
-        self._newest_stamp = newest if isinstance(newest, str) else ""
+        self._newest_stamp = _stamp_in(state, "newest_stamp")
+        self._first_stamp = _stamp_in(state, "first_stamp") or self._newest_stamp
         self._current: _WeighIn | None = None
         self._has_moved = False
         self._has_spoiled = False
@@ -168,7 +178,8 @@ class MiScale:
         self._has_moved = False
         self._told = [*self._told[1 - _REMEMBERED :], identity]
         if time_stamp is not None:
-            self._newest_stamp = max(self._newest_stamp, time_stamp.isoformat())
+            self._first_stamp = self._first_stamp or time_stamp
+            self._newest_stamp = max(self._newest_stamp or time_stamp, time_stamp)
         has_impedance = measured.impedance_ohm is not None
         self._current = _WeighIn(name, identity, measured.raw_weight, time_stamp, heard_at, has_impedance)
         record = BroadcastWeight(
@@ -193,10 +204,11 @@ class MiScale:
         return is_close and measured.raw_weight == current.raw_weight
 
     def _is_old(self, time_stamp: datetime | None) -> bool:
-        """Whether a clock that has been right before says a time of the past: an old broadcast, played again."""
-        if time_stamp is None or time_stamp.year <= _LAST_UNSET_YEAR:
+        """Whether a clock that has been right before says a time of since then: an old broadcast, played again."""
+        first, newest = self._first_stamp, self._newest_stamp
+        if time_stamp is None or first is None or newest is None:
             return False
-        return time_stamp.isoformat() <= self._newest_stamp
+        return first - time_stamp < _BEFORE_FIRST and time_stamp <= newest
 
     def _impedance(self, current: _WeighIn, measured: MiScaleMeasurement, frame: Frame) -> list[Keep]:
         if measured.impedance_ohm is None or current.has_impedance:
@@ -219,7 +231,8 @@ class MiScale:
         state: dict[str, str | int | bool | None] = {
             "told": " ".join(self._told),
             "last_kg": None if last is None else str(last),
-            "newest_stamp": self._newest_stamp,
+            "first_stamp": None if self._first_stamp is None else self._first_stamp.isoformat(),
+            "newest_stamp": None if self._newest_stamp is None else self._newest_stamp.isoformat(),
         }
         return Mark(BROADCAST_CHECKPOINT, state)
 
@@ -227,7 +240,7 @@ class MiScale:
 class BthomeScale:
     """A scale that speaks BTHome v2 in the clear: each new packet number with a mass is one weigh-in.
 
-    A device that counts nothing tells a weigh-in by a mass that differs from the one before.
+    A device that counts nothing tells a weigh-in by a mass that differs from the one before, or that follows none.
 
     Args:
         state: the last durable checkpoint `broadcast.scale`, or None.
@@ -262,6 +275,8 @@ class BthomeScale:
         except MalformedFrame as error:
             is_first, self._has_spoiled = not self._has_spoiled, True
             return [Keep(spoiled=(Spoiled(frame, str(error)),), is_told_once=True)] if is_first else []
+        if packet.raw_mass == 0 and packet.packet_id is None:
+            self._raw_mass = None  # nobody stands there: the same mass once more is another weigh-in
         if not packet.mass or packet.raw_mass is None or not self._is_new(packet.packet_id, packet.raw_mass, heard_at):
             return []
         self._packet_id, self._raw_mass, self._last_heard_at = packet.packet_id, packet.raw_mass, heard_at
@@ -281,14 +296,14 @@ class BthomeScale:
         return [Keep((record,), mark=Mark(BROADCAST_CHECKPOINT, state), is_told_once=True)]
 
     def _is_new(self, packet_id: int | None, raw_mass: int, heard_at: datetime) -> bool:
-        """Whether the packet is not one that was heard before; a number that goes back is taken only after a pause, in
-        which the device may have started again."""
+        """Whether the packet is not one that was heard before; a number that goes back, or that stands still under
+        another mass, is taken only after a pause, in which the device may have started again or counted once round."""
         if packet_id is None or self._packet_id is None:
             return packet_id is not None or raw_mass != self._raw_mass
         ahead = (packet_id - self._packet_id) % _IDS
-        if ahead == 0:
-            return False
         is_paused = self._last_heard_at is None or heard_at - self._last_heard_at > _SAME_WEIGH_IN
+        if ahead == 0:
+            return is_paused and raw_mass != self._raw_mass
         return ahead < _BACKWARDS or is_paused
 
 

@@ -158,6 +158,27 @@ def test_old_broadcast_played_again_is_nothing() -> None:
     assert [BOB] == mi(state).hear(weigh_in(BOB, datetime(2015, 1, 1))).masses  # noqa: DTZ001
 
 
+@pytest.mark.parametrize("year", [1971, 2015, 2016, 2019, 2024])
+def test_clock_that_was_never_set_again_hides_nobody(year: int) -> None:
+    """Batteries changed once, and the clock has run on from its first year for years: each weigh-in is told."""
+    state = mi().hear(weigh_in(ALICE, STAMP)).state
+    ear = mi(state)
+    for day in range(3):
+        ear.hear(weigh_in(BOB, datetime(year, 3, 1 + day, 8, 0)), after=timedelta(hours=1))  # noqa: DTZ001
+    assert [BOB] * 3 == ear.masses
+    assert {None} == {record.time_stamp for record in ear.records}
+
+
+def test_broadcast_of_any_day_since_the_first_is_nothing_played_again() -> None:
+    """Also of a day long after the first that was heard, and long before the last."""
+    ear = mi().hear(weigh_in(ALICE, STAMP))
+    ear.at += timedelta(days=400)
+    state = ear.hear(weigh_in(ALICE, STAMP + timedelta(days=400))).state
+    later = mi(state)
+    later.at = ear.at
+    assert [] == later.hear(weigh_in(BOB, STAMP + timedelta(days=200))).masses
+
+
 def test_weight_far_from_the_one_before_is_marked() -> None:
     """Also over a restart; the first weight has nothing to be compared with."""
     ear = mi().hear(weigh_in(ALICE, STAMP))
@@ -185,6 +206,20 @@ def test_bthome_number_that_goes_back_is_a_replay() -> None:
     assert [ALICE] == ear.masses
     ear.at += timedelta(minutes=2)
     assert [ALICE, BOB] == ear.hear([encode_bthome_mass(BOB, 0)]).masses
+
+
+def test_bthome_number_that_has_come_round_is_another_weigh_in() -> None:
+    """It counts packets without a mass too: hours later the same number with another mass is no repeat."""
+    ear = bthome().hear([encode_bthome_mass(ALICE, 40)] * 2 + [encode_bthome_mass(BOB, 40)])
+    assert [ALICE] == ear.masses
+    assert [ALICE, BOB] == ear.hear([encode_bthome_mass(BOB, 40)] * 2, after=timedelta(hours=2)).masses
+
+
+def test_bthome_without_numbers_tells_one_person_twice() -> None:
+    """The scale showed nothing in between: the same mass is another weigh-in."""
+    alice, nobody = encode_bthome_mass(ALICE), encode_bthome_mass(Decimal(0))
+    assert [ALICE, ALICE] == bthome().hear([alice, alice, nobody, nobody, alice, alice]).masses
+    assert [ALICE] == bthome().hear([alice, nobody]).masses
 
 
 def test_bthome_without_numbers_tells_by_its_mass() -> None:
