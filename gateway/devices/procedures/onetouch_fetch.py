@@ -4,9 +4,10 @@
     -> the record of the watermark: still the same one? else the counter has started again: next epoch
     -> what an earlier visit left open, downwards -> what is new, downwards -> close
 
-One request at a time. Each packet of the meter is acknowledged before anything else is written. An answer does not say
-which record it holds: an answer equal to the one before is taken for its repetition and passed over, and a request that
-stays unanswered is written again after two seconds, five times at most. Records go downwards, newest first, since a
+One request at a time. Each packet of the meter is acknowledged before anything else is written. A request that stays
+unanswered is written again after two seconds, five times at most. An answer does not say which record it holds: answers
+equal to the one before are taken for its repetitions and passed over, as many as the request was written, since a slow
+meter may answer each of them. Records go downwards, newest first, since a
 meter sleeps soon: what has come is kept as a run, and the watermark moves up once nothing is open below the run.
 
 Source: the maintained open-source drivers of these meters; there is no public specification.
@@ -37,6 +38,7 @@ from gateway.devices.onetouch import (
     read_record,
     split_packet,
 )
+from gateway.devices.procedures.glucose_gap import GlucoseGap
 from gateway.devices.procedures.requests import (
     Close,
     Frame,
@@ -152,7 +154,9 @@ class OneTouchFetch:
         self._packets: list[bytes] = []
         self._parts_left = 0
         self._last_answer: bytes | None = None
-        self._was_repeated = False
+        self._repeats_due = 0
+        self._facts: list[Mark] = []
+        self._lost: str | None = None
         self._records: list[GlucoseRecord] = []
         self._spoiled: list[Spoiled] = []
         self._after_keep: list[Request] = []
@@ -217,6 +221,7 @@ class OneTouchFetch:
                 return self._on_missing()
             return self._finish(Outcome.SILENT, "no answer")
         self._tries += 1
+        self._repeats_due = min(self._repeats_due, 1)  # what is that late will not come any more
         return [Write(ONETOUCH_WRITE, self._asked)]
 
     def on_link_lost(self) -> list[Request]:
@@ -236,13 +241,24 @@ class OneTouchFetch:
         witness = self._progress.witness
         if self._highest < self._progress.top:
             return self._begin_epoch()
+        self._declare_lost()
         number, _, payload = (witness or "").partition("#")
         if not payload or not number.isdecimal() or not self._lowest <= int(number) <= self._highest:
             return self._next()
         self._step, self._number = _Step.VERIFYING, int(number)
         return self._ask(read_record(self._number))
 
+    def _declare_lost(self) -> None:
+        """What lay above the watermark and is older than the oldest record that is left was overwritten unread."""
+        progress = self._progress
+        open_to = progress.bottom if progress.top > progress.done else self._highest + 1
+        first, last = progress.done + 1, min(self._lowest, open_to) - 1
+        if progress.done and first <= last:
+            gap = GlucoseGap(progress.epoch, first, last)
+            self._facts, self._lost = [gap.mark], gap.sentence
+
     def _begin_epoch(self) -> list[Request]:
+        self._facts, self._lost = [], None
         self._progress = _Progress(self._progress.epoch + 1)
         return self._next()
 
@@ -262,9 +278,10 @@ class OneTouchFetch:
     # --- hearing ------------------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: bytes) -> list[Request]:
-        if frame == self._last_answer and not self._was_repeated:
-            self._was_repeated = True
+        if frame == self._last_answer and self._repeats_due:
+            self._repeats_due -= 1
             return []
+        tries = self._tries
         try:
             answer = parse_onetouch_frame(frame)
             if answer.result == OneTouchResult.NOT_ALLOWED:
@@ -285,7 +302,7 @@ class OneTouchFetch:
                 return self._finish(Outcome.REFUSED, f"result {answer.result}")
         except MalformedFrame as error:
             return self._spoil(b"".join(self._packets), str(error))
-        self._last_answer, self._was_repeated = frame, False
+        self._last_answer, self._repeats_due = frame, tries
         return requests
 
     def _on_clock(self, data: bytes) -> list[Request]:
@@ -355,11 +372,17 @@ class OneTouchFetch:
     def _keep(self) -> list[Request]:
         self._progress = self._progress.closed_above(self._lowest)
         mark = self._progress.mark if self._progress != self._durable else None
-        if not self._records and not self._spoiled and mark is None:
+        if not self._records and not self._spoiled and mark is None and not self._facts:
             return []
-        keep = Keep(tuple(self._records), tuple(self._spoiled), epoch=self._progress.epoch, mark=mark)
+        keep = Keep(
+            tuple(self._records),
+            tuple(self._spoiled),
+            epoch=self._progress.epoch,
+            mark=mark,
+            facts=tuple(self._facts),
+        )
         self._durable = self._progress
-        self._records, self._spoiled = [], []
+        self._records, self._spoiled, self._facts = [], [], []
         return [keep]
 
     def _keep_then(self, requests: list[Request]) -> list[Request]:
@@ -372,7 +395,7 @@ class OneTouchFetch:
     def _finish(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
         kept = self._keep()
         self._step = _Step.DONE
-        close = Close(outcome, detail)
+        close = Close(outcome, detail or self._lost)
         if not kept:
             return [close]
         self._after_keep = [close]

@@ -27,6 +27,8 @@ class Meter:
     clock_behind: timedelta = timedelta()
     repeats: int = 1
     deaf: list[int] = field(default_factory=list)
+    slow: set[int] = field(default_factory=set)
+    held: list[Said] = field(default_factory=list)
     spoils: set[int] = field(default_factory=set)
     packet_octets: int = 20
     asked: list[int] = field(default_factory=list)
@@ -55,7 +57,12 @@ class Meter:
         room = self.packet_octets - 1
         parts = [frame[at : at + room] for at in range(0, len(frame), room)]
         packets = [bytes((len(parts) - place | (0x40 if place else 0),)) + part for place, part in enumerate(parts)]
-        return [(ONETOUCH_NOTIFY, b"\x81")] + [(ONETOUCH_NOTIFY, packet) for packet in packets] * self.repeats
+        said = [(ONETOUCH_NOTIFY, b"\x81")] + [(ONETOUCH_NOTIFY, packet) for packet in packets] * self.repeats
+        if self.requests in self.slow:
+            self.held += said
+            return []
+        said, self.held = [*self.held, *said], []
+        return said
 
     def _payload(self, request: bytes) -> bytes:
         if self.refusal is not None:
@@ -155,6 +162,51 @@ def test_repeated_answers_are_no_further_records(packet_octets: int) -> None:
     visit(meter, shelf)
     times = {record.measurement.sequence: record.measurement.base_time for _, record in kept(shelf)}
     assert {n: datetime(2000, 1, 1) + timedelta(seconds=s) for n, (s, _) in meter.tests.items()} == times  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("late", [1, 2, 3, 4])
+def test_answers_that_all_come_at_last_are_one_record(late: int) -> None:
+    """A slow meter answers each of the requests that were written again: no number moves, and the oldest is read."""
+    meter, shelf = Meter(memory(1, 6), slow=set(range(5, 5 + late))), Shelf()
+    assert Outcome.COMPLETE == visit(meter, shelf, silences=20).outcome
+    times = {record.measurement.sequence: record.measurement.base_time for _, record in kept(shelf)}
+    assert {n: datetime(2000, 1, 1) + timedelta(seconds=s) for n, (s, _) in meter.tests.items()} == times  # noqa: DTZ001
+
+
+def test_many_numbers_without_a_record_are_passed() -> None:
+    """Their answers are all alike: each is asked for until it is clear that it is no repetition."""
+    tests = memory(1, 12)
+    for number in (8, 9, 10):
+        del tests[number]
+    meter, shelf = Meter(tests), Shelf()
+    assert Outcome.COMPLETE == visit(meter, shelf, silences=60).outcome
+    assert [(0, n) for n in sorted(tests)] == numbers(shelf)
+
+
+def test_records_that_were_overwritten_are_declared() -> None:
+    """The memory went round before it was read: what is missing is named, once."""
+    meter, shelf = Meter(memory(1, 5)), Shelf()
+    visit(meter, shelf)
+    meter.tests = memory(9, 12)
+    closed = visit(meter, shelf)
+    facts = {fact.name: fact.state for keep in shelf.keeps for fact in keep.facts}
+    assert ["glucose.gap.0.6"] == list(facts)
+    assert (6, 8, 3) == tuple(facts["glucose.gap.0.6"][name] for name in ("first", "last", "count"))
+    assert (Outcome.COMPLETE, "records 6 to 8 are lost: the meter overwrote them before they were read") == (
+        closed.outcome,
+        closed.detail,
+    )
+    assert 12 == (shelf.state or {})["done"]
+    assert visit(meter, shelf).detail is None
+
+
+def test_first_visit_declares_nothing() -> None:
+    """What a meter had forgotten before anybody asked is not lost to us, and a new life begins at its own oldest."""
+    meter, shelf = Meter(memory(40, 45)), Shelf()
+    assert visit(meter, shelf).detail is None
+    meter.tests = memory(7, 9, base=900_000_000)
+    visit(meter, shelf)
+    assert () == tuple(fact for keep in shelf.keeps for fact in keep.facts)
 
 
 def test_unanswered_request_is_written_again() -> None:
