@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -29,9 +30,19 @@ from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.radio.turns import Turn, Turns
 from gateway.adapters.sources.bluetooth.session import LinkSession, Mailbox
 from gateway.devices.drivers import Permissions
-from gateway.devices.procedures import BondRemoval, Close, Outcome, Procedure, UserList, UserProfile, UserRegistration
+from gateway.devices.procedures import (
+    BondRemoval,
+    Close,
+    GlucoseFetch,
+    Outcome,
+    Procedure,
+    UserList,
+    UserProfile,
+    UserRegistration,
+)
 from gateway.devices.user_profile import Gender, RegisteredUser
 from gateway.model import DeviceId, DeviceKind
+from gateway.ports import Clock
 from gateway.sandbox.peripherals import VirtualCgm, VirtualMeter, VirtualScale
 from gateway.sandbox.peripherals.base import VirtualPeripheral
 from gateway.sandbox.radio import VirtualAir
@@ -74,7 +85,15 @@ def source_of(air: VirtualAir, **options: float) -> BluetoothSource:
     return make_source(air, make_device(METER, DeviceKind.GLUCOSE_METER), **options)  # type: ignore[arg-type]
 
 
-async def carry_out(air: VirtualAir, device: VirtualPeripheral, procedure: Procedure, *, bonds: bool = False) -> Close:
+async def carry_out(
+    air: VirtualAir,
+    device: VirtualPeripheral,
+    procedure: Procedure,
+    *,
+    bonds: bool = False,
+    intake: MemoryIntake | None = None,
+    clock: Clock | None = None,
+) -> Close:
     """`procedure` over a link of its own."""
     found = await BleakScanner.find_device_by_address(device.address, timeout=20, backend=air.scanner_backend)
     assert found is not None
@@ -87,8 +106,8 @@ async def carry_out(air: VirtualAir, device: VirtualPeripheral, procedure: Proce
             mailbox,
             services=(),
             material=Material(DEVICE, PARIS),
-            intake=MemoryIntake(),
-            clock=FrozenClock(),
+            intake=intake or MemoryIntake(),
+            clock=clock or FrozenClock(),
             settings=limits,
             turn=Turn("device"),
             turns=Turns(FrozenClock(), 1, random.Random(1)),
@@ -98,6 +117,38 @@ async def carry_out(air: VirtualAir, device: VirtualPeripheral, procedure: Proce
 
 
 # --- meter ----------------------------------------------------------------------------------------------------------
+
+
+class Babbler(VirtualMeter):
+    """Says its records again and again, and never that it has done so."""
+
+    async def _report(self, records: Sequence[MeterRecord]) -> None:
+        while self.is_connected:
+            await super()._report(records)
+            await asyncio.sleep(0)  # notifications alone never let anybody else run
+
+
+class Leaping(FrozenClock):
+    """Whoever looks at it finds that a minute has passed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed_s = 0.0
+
+    def monotonic(self) -> float:
+        self._passed_s += 60.0
+        return self._passed_s
+
+
+async def test_meter_that_never_ends_is_left(air: VirtualAir) -> None:
+    """It holds a slot that others need: after half an hour the link ends, and what came is kept with its watermark."""
+    meter = Babbler(air, METER, "meter", "S-1", records(1, 3), clock=wall, secure=False)
+    await meter.start()
+    intake = MemoryIntake()
+    closed = await carry_out(air, meter, GlucoseFetch(), intake=intake, clock=Leaping())
+    assert Close(Outcome.RETRY_LATER, "it comes to no end") == closed
+    assert [1, 2, 3] == sequences(intake)
+    assert 3 == intake.checkpoints[DEVICE, "glucose.records"].state["sequence"]
 
 
 @pytest.mark.parametrize("mtu", [23, 247])

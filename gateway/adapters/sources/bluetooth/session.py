@@ -56,6 +56,8 @@ _FIRST_PAUSE_S: Final = 0.5
 _SHORT_S: Final = 2.0
 _LATECOMER_S: Final = 5.0
 _LONG_S: Final = 3600.0
+_ENDLESS_S: Final = 1800.0
+"""No memory takes that long to read: a device that still talks then repeats itself, and holds a slot."""
 _FOLLOWING: Final = frozenset({Patience.LONG, Patience.STREAM})
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -80,6 +82,10 @@ class _RoomWanted(Exception):
     """The device has told everything, and another waits for its slot."""
 
 
+class _Endless(Exception):
+    """The device talks and talks."""
+
+
 class _PairingNeeded(Exception):
     """The device refuses us without a bond, and a bond could not be made."""
 
@@ -99,12 +105,15 @@ class Mailbox:
         self._messages: deque[tuple[str, bytes]] = deque()
         self._stirred = asyncio.Event()
         self._lost = asyncio.Event()
+        self._is_closed = False
         self.received = 0
         self.is_lost = False
         self.has_overflowed = False
 
     def put(self, char: str, data: bytes) -> None:
         """From the notification callback."""
+        if self._is_closed:
+            return
         self.received += 1
         self.has_overflowed = self.has_overflowed or len(self._messages) >= self._size
         if not self.has_overflowed:
@@ -129,6 +138,10 @@ class Mailbox:
         except TimeoutError:
             return False
         return True
+
+    def close(self) -> None:
+        """Take in nothing more; what is there can still be taken out."""
+        self._is_closed = True
 
     async def take(self, timeout_s: float | None) -> list[tuple[str, bytes]]:
         """What has come, in order, a few hundred at most; empty after `timeout_s` of silence or at the end of the link.
@@ -207,6 +220,9 @@ class LinkSession:
         except _PairingNeeded:
             await self._salvage(procedure)
             return Close(Outcome.NEEDS_PAIRING)
+        except _Endless:
+            closed = await self._salvage(procedure)
+            return closed or Close(Outcome.RETRY_LATER, "it comes to no end")
         except _LinkEnded as end:
             closed = await self._salvage(procedure)
             return closed or Close(Outcome.LINK_LOST, str(end))
@@ -221,6 +237,7 @@ class LinkSession:
 
     async def _converse(self, procedure: Procedure) -> Close:
         todo = deque(procedure.start())
+        asked_s = self._clock.monotonic()
         while True:
             while todo:
                 heed_cancellation()
@@ -235,9 +252,12 @@ class LinkSession:
             heed_cancellation()
             is_following = procedure.patience in _FOLLOWING
             if is_following:
+                asked_s = self._clock.monotonic()
                 self._turns.follows(self._turn)
                 if self._turn.is_leaving:
                     raise _RoomWanted
+            elif self._clock.monotonic() - asked_s > _ENDLESS_S:
+                raise _Endless
             messages = await self._mailbox.take(self._patience_s(procedure))
             if messages:
                 self._turns.on_alive()
@@ -252,7 +272,8 @@ class LinkSession:
                 todo.extend(procedure.on_silence())
 
     async def _salvage(self, procedure: Procedure) -> Close | None:
-        """After the link: what had arrived, and what the procedure still wants kept."""
+        """After the link, or at its end: what had arrived, and what the procedure still wants kept."""
+        self._mailbox.close()
         try:
             while messages := await self._mailbox.take(0):
                 requests = merged([r for message in messages for r in procedure.on_notify(*message)])
