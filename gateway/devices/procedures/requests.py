@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol, TypeAlias
@@ -63,10 +63,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write with response; a refusal comes as `on_refused`, success says nothing. The data may be a secret."""
+    """Write with response; a refusal comes as `on_refused`, success says nothing. The data may be a secret, and
+    is not shown."""
 
     char: str
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,8 +207,9 @@ def test_one_of_the_two_services_is_enough() -> None:
 
 
 def test_code_is_not_shown() -> None:
-    """The consent code does not appear when a user is printed."""
+    """The consent code does not appear when a user is printed, nor when a request that holds it is."""
     assert "4711" not in repr(USER)
+    assert [repr(Write("2a9f", b""))] == [repr(r) for r in ScaleSession(USER).start() if r == CONSENT]
 
 
 @settings(deadline=None)
