@@ -8,7 +8,6 @@ import pytest
 import structlog
 from hypothesis import settings
 
-
 settings.register_profile("passerelle", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("passerelle")
 

@@ -32,11 +32,12 @@ from gateway.devices.glucose import (
     parse_glucose_measurement,
     parse_glucose_measurement_context,
 )
+from gateway.devices.procedures._glucose_asking import Asking
 from gateway.devices.procedures._glucose_heard import Heard, Key
-from gateway.devices.procedures._glucose_steps import BUSY, UNFILTERED, UNKNOWN_OPERATOR, WITNESSING
+from gateway.devices.procedures._glucose_steps import BUSY, WITNESSING
 from gateway.devices.procedures._glucose_steps import Step as _Step
 from gateway.devices.procedures.glucose_gap import GlucoseGap, gap_before, gap_of_new_life
-from gateway.devices.procedures.glucose_watermark import LAST_SEQUENCE, GlucoseWatermark
+from gateway.devices.procedures.glucose_watermark import GlucoseWatermark
 from gateway.devices.procedures.requests import (
     Close,
     Frame,
@@ -84,9 +85,7 @@ class GlucoseFetch:
         self._durable = GlucoseWatermark.of(state)
         self._base = self._durable
         self._step = _Step.SUBSCRIBING
-        self._asks_all = self._base.sequence is None or self._base.sequence == LAST_SEQUENCE
-        self._asks_range = False
-        self._combines = False
+        self._asking = Asking(self._base)
         self._gap: GlucoseGap | None = None
         self._suspected: GlucoseGap | None = None
         self._facts: list[Mark] = []
@@ -94,8 +93,6 @@ class GlucoseFetch:
         self._is_same_life = False
         self._newest: GlucoseMeasurement | None = None
         self._has_looked = False
-        self._expected: int | None = None
-        self._rounds = 0
         self._was_cleared = False
         self._heard = Heard()
         self._witness: GlucoseMeasurement | None = None
@@ -184,15 +181,6 @@ class GlucoseFetch:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    @property
-    def _selection(self) -> racp.Selection:
-        sequence = self._base.sequence
-        if self._asks_all or sequence is None or sequence == LAST_SEQUENCE:
-            return racp.all_records()
-        if self._asks_range:
-            return racp.sequence_within(sequence + 1, LAST_SEQUENCE)
-        return racp.sequence_at_least(sequence + 1)
-
     def _begin(self) -> list[Request]:
         return self._count() if self._base.run is None else self._ask_one(_Step.LOOKING_AT_OLDEST, racp.first_record())
 
@@ -202,21 +190,19 @@ class GlucoseFetch:
 
     def _count(self) -> list[Request]:
         self._step = _Step.COUNTING
-        return [Write(_RACP, racp.count(self._selection))]
+        return [Write(_RACP, self._asking.count(self._base))]
 
     def _probe(self) -> list[Request]:
         """Before a report: is the record of the watermark still the one that was read?"""
         sequence = self._base.sequence
-        if self._asks_all or sequence is None or self._is_same_life:
+        if self._asking.is_for_all or sequence is None or self._is_same_life:
             return self._report()
         return self._ask_one(_Step.PROBING, racp.sequence_within(sequence, sequence))
 
     def _report(self) -> list[Request]:
         self._step = _Step.REPORTING
-        self._rounds += 1
         self._heard.spoiled_measurements = 0
-        ask = racp.combined_report if self._combines else racp.report
-        return [Write(_RACP, ask(self._selection))]
+        return [Write(_RACP, self._asking.report(self._base))]
 
     def _look_at_newest(self) -> list[Request]:
         if self._base.sequence is None or self._is_same_life or self._has_looked:
@@ -232,16 +218,16 @@ class GlucoseFetch:
         return self._ask_one(_Step.VERIFYING, racp.sequence_within(sequence, sequence))
 
     def _report_all(self) -> list[Request]:
-        self._asks_all, self._expected, self._rounds = True, None, 0
+        self._asking.begin_again()
         return self._report()
 
     def _begin_epoch(self) -> list[Request]:
         """The counter has started again: everything that the meter holds belongs to its new life."""
         self._declare(gap_of_new_life(self._base))
         self._base = self._base.next_epoch
-        self._asks_all, self._is_same_life = True, True
+        self._is_same_life = True
         self._heard.clear()
-        self._expected, self._rounds = None, 0
+        self._asking.begin_again()
         return self._count()
 
     # --- hearing ------------------------------------------------------------------------------------------------
@@ -275,10 +261,9 @@ class GlucoseFetch:
         if self._step is _Step.CHECKING_GAP:
             return self._on_gap_counted(answer)
         if isinstance(answer, RacpCount):
-            is_report = self._step is _Step.REPORTING and self._combines and answer.is_combined
+            is_report = self._step is _Step.REPORTING and self._asking.combines and answer.is_combined
             return self._on_combined(answer.count) if is_report else []
-        is_combined = self._step is _Step.REPORTING and self._combines
-        if answer.request != (RacpOpCode.COMBINED_REPORT if is_combined else RacpOpCode.REPORT_RECORDS):
+        if answer.request != (self._asking.report_op if self._step is _Step.REPORTING else RacpOpCode.REPORT_RECORDS):
             return []
         is_witnessing = self._step in WITNESSING
         if (is_witnessing or self._step is _Step.REPORTING) and answer.code in BUSY:
@@ -290,7 +275,7 @@ class GlucoseFetch:
 
     def _on_count(self, answer: RacpCount | RacpResult) -> list[Request]:
         if isinstance(answer, RacpCount):
-            self._expected = answer.count
+            self._asking.expected = answer.count
             return self._probe() if answer.count else self._look_at_newest()
         if answer.request != RacpOpCode.REPORT_COUNT:
             return []
@@ -298,12 +283,12 @@ class GlucoseFetch:
             return self._finish(Outcome.RETRY_LATER, f"record access code {int(answer.code)}")
         if answer.code == RacpResponseCode.NO_RECORDS_FOUND:
             return self._look_at_newest()
-        self._combines = answer.code == RacpResponseCode.OP_CODE_NOT_SUPPORTED
+        self._asking.combines = answer.code == RacpResponseCode.OP_CODE_NOT_SUPPORTED
         return self._probe()
 
     def _on_combined(self, count: int) -> list[Request]:
         """The records have been sent, and this is how many there should be."""
-        self._expected = count
+        self._asking.expected = count
         code = RacpResponseCode.SUCCESS if count else _NO_RECORDS
         return self._on_reported(RacpResult(RacpOpCode.COMBINED_REPORT, code))
 
@@ -328,7 +313,7 @@ class GlucoseFetch:
             return self._report()
         self._declare(gap)
         self._base = self._base.skipping_to(gap.last)
-        self._asks_all = self._base.sequence == LAST_SEQUENCE
+        self._asking.begin_at(self._base)
         report = self._report()
         self._after_keep = report
         return self._keep(self._base, ())
@@ -339,7 +324,7 @@ class GlucoseFetch:
         witness = self._witness
         if self._step is _Step.LOOKING_AT_OLDEST:
             self._base = self._base.begun_by(witness)
-            self._asks_all = self._base.sequence is None or self._base.sequence == LAST_SEQUENCE
+            self._asking.begin_at(self._base)
             return self._count()
         if witness is not None and self._base.contradicts(witness):
             return self._begin_epoch()
@@ -374,16 +359,8 @@ class GlucoseFetch:
                 return self._begin_epoch()
             self._step = _Step.SETTLING
             return self._settle()
-        if self._combines and answer.code == RacpResponseCode.OP_CODE_NOT_SUPPORTED:
-            self._combines = False
-            self._rounds -= 1
+        if self._asking.finds_another_way(answer.code):
             return self._report()
-        if answer.code in UNKNOWN_OPERATOR and not self._asks_all and not self._asks_range:
-            self._asks_range = True
-            self._rounds -= 1
-            return self._report()
-        if answer.code in UNFILTERED and not self._asks_all:
-            return self._report_all()
         return self._finish(Outcome.REFUSED, f"record access code {int(answer.code)}")
 
     @property
@@ -391,16 +368,13 @@ class GlucoseFetch:
         """Whether what came does not fit the watermark, and the record of the watermark did not vouch for it."""
         if self._base.sequence is None or self._is_same_life:
             return False
-        return self._base.is_doubted_by(self._heard.measurements, is_everything=self._asks_all)
+        return self._base.is_doubted_by(self._heard.measurements, is_everything=self._asking.is_for_all)
 
     # --- keeping ------------------------------------------------------------------------------------------------
 
     @property
     def _missing(self) -> int:
-        if self._expected is None:
-            return 0
-        lowest = -1 if self._asks_all or self._base.sequence is None else self._base.sequence
-        return max(0, self._expected - sum(1 for sequence, _ in self._heard.keys if sequence > lowest))
+        return self._asking.missing(self._base, self._heard.keys)
 
     def _settle(self) -> list[Request]:
         """Latecomers: the meter's answer may overtake its last records, and a context its measurement."""
@@ -408,7 +382,7 @@ class GlucoseFetch:
         return self._conclude() if is_whole else []
 
     def _conclude(self) -> list[Request]:
-        if self._missing and self._rounds < 2:
+        if self._missing and self._asking.rounds < 2:
             partial = self._keep_complete()
             again = self._report()
             if not partial:
@@ -440,7 +414,7 @@ class GlucoseFetch:
             self._facts.append(gap.mark)
 
     def _finish(self, outcome: Outcome, detail: str | None = None) -> list[Request]:
-        is_gone = self._asks_all and not self._is_same_life and self._base.sequence not in self._heard.numbers
+        is_gone = self._asking.is_for_all and not self._is_same_life and self._base.sequence not in self._heard.numbers
         if outcome is Outcome.COMPLETE and is_gone and not self._missing:
             self._declare(gap_before(self._heard.measurements, self._base))
         if self._gap is not None and detail is None:
@@ -468,7 +442,7 @@ class GlucoseFetch:
             case _Step.PROBING | _Step.BOUNDING | _Step.CHECKING_GAP:
                 return self._probe()
             case _Step.REPORTING:
-                self._rounds -= 1
+                self._asking.repeat()
                 return self._report()
             case _Step.LOOKING_AT_NEWEST:
                 self._has_looked = False
