@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+
+import pytest
 
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.changes import Changes
 from gateway.clock import SystemClock
 from gateway.intake import StoreIntake
 from gateway.model import (
+    Absent,
     Batch,
     Checkpoint,
     CommitReceipt,
@@ -23,6 +26,7 @@ from gateway.model import (
     SourceKind,
     TimeQuality,
 )
+from gateway.normalise.glucose import CONTEXT_MISSING
 
 METER = DeviceId("meter")
 AT = datetime(2025, 6, 2, 10, 0, 37)  # noqa: DTZ001 -- a meter's clock has no zone
@@ -61,6 +65,24 @@ async def test_result_told_again_under_another_number_is_known(tmp_path: Path) -
         assert [b"\x05\x00", b"\x01\x01"] == payloads
         assert [Checkpoint(METER, "glucose.records", {"sequence": 1})] == await store.readings.facts(METER)
         assert [] == await store.readings.facts(DeviceId("other"))
+
+
+@pytest.mark.parametrize("is_undecided_first", [False, True])
+async def test_number_that_was_told_is_not_taken_back(tmp_path: Path, is_undecided_first: bool) -> None:
+    """A dual meter is read again and this time a context stays away: what was decided once stays, and so it does after
+    the context has come once more."""
+    told = batch(5, 0)
+    (reading,) = told.readings
+    context = replace(reading.context, status=(CONTEXT_MISSING,))
+    undecided = replace(reading, value=None, absent=Absent.UNTRUSTWORTHY, context=context)
+    sightings = (*([undecided] if is_undecided_first else []), reading, undecided, reading)
+    async with SqliteStore.open(tmp_path / "p.db", clock=SystemClock()) as store:
+        intake = StoreIntake(store.readings, store.registry, Changes())
+        for day, sighted in enumerate(sightings):
+            later = replace(sighted, received_at=RECEIVED + timedelta(days=day))
+            await intake.submit(replace(told, readings=(later,)))
+        (stored,) = await store.readings.readings(device_id=METER)
+        assert Decimal(100) == stored.reading.value
 
 
 async def test_other_sources_name_their_records_themselves(tmp_path: Path) -> None:

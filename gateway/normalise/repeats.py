@@ -8,6 +8,9 @@ give the same value in one minute are two results all the same, so the rule is n
 * in another life of the counter, or where only one of both is named by its number: same value and same time, to the
   second, or to the minute where one has no seconds. One result stands for one of each other life, not for several;
 * in the same life: same value and same second, and not second 0, where meters without seconds put all of them.
+
+A record that is told again under its own name goes on to the store, which takes the newest word. One that says nothing
+this time, because the context that would decide it has stayed away, is no word: it would take back what was told.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from gateway.model import Metric, Reading, ReadingKey
+from gateway.normalise.glucose import CONTEXT_MISSING
 
 __all__ = ["REPEATABLE", "is_same_result", "without_repeats"]
 
@@ -40,7 +44,10 @@ def is_same_result(one: Reading, other: Reading) -> bool:
 
 
 def without_repeats(new: Sequence[Reading], known: Iterable[Reading]) -> tuple[Reading, ...]:
-    """Those of `new` that are no result of `known`, nor of another one of `new` that comes before; in their order."""
+    """Those of `new` that are no result of `known`, nor of another one of `new` that comes before; in their order.
+
+    Nor is one that is undecided while its name is known.
+    """
     seen: dict[datetime, list[Reading]] = defaultdict(list)
     dropped: dict[datetime, list[Reading]] = defaultdict(list)
     names = set()
@@ -52,6 +59,8 @@ def without_repeats(new: Sequence[Reading], known: Iterable[Reading]) -> tuple[R
     kept = []
     for reading in new:
         at = None if reading.device_time is None else _minute(reading.device_time)
+        if reading.key in names and CONTEXT_MISSING in reading.context.status:
+            continue
         if at is None or reading.metric not in REPEATABLE or reading.key in names:
             kept.append(reading)
             continue
