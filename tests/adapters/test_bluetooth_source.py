@@ -467,6 +467,27 @@ async def test_wrong_consent_code_is_sent_once(air: VirtualAir) -> None:
     assert 2 == sum(1 for char, _ in scale.log if char == "2a9f")
 
 
+async def test_code_that_a_scale_hangs_up_over_is_sent_twice_at_most(air: VirtualAir) -> None:
+    """It may count as a wrong one each time, and three of those lock a user: a person has to look."""
+
+    class Sulking(VirtualScale):
+        """Hangs up instead of saying that a code is wrong."""
+
+        async def _obey(self, value: bytes) -> None:
+            await self.drop_link()
+
+    scale = Sulking(air, SCALE, "scale", "S-3", users={1: 4711}, clock=wall, secure=False)
+    scale.stays_awake = True
+    await scale.start()
+    intake = MemoryIntake()
+    source = make_source(air, make_device(SCALE, DeviceKind.SCALE), scale_users={DEVICE: ScaleUser(1, 1)})
+    async with running(source, intake):
+        await until_state(source, LinkState.FAILED)
+        assert "consent_refused" == source.states()[0].detail
+        await intake.until(lambda: len(intake.sightings) >= 5)
+    assert 2 == sum(1 for char, _ in scale.log if char == "2a9f")
+
+
 async def test_weigh_in_is_held_until_the_store_is_back(air: VirtualAir) -> None:
     """A scale forgets what it has told: the weigh-in is not dropped while the store is down."""
     scale = await make_scale(air)

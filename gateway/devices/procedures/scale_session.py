@@ -43,9 +43,11 @@ from gateway.devices.user_data import (
 from gateway.devices.weight_scale import parse_weight_measurement
 from gateway.errors import MalformedFrame
 
-__all__ = ["USER_DATA_FACT", "ScaleSession", "ScaleUser"]
+__all__ = ["CONSENT_UNANSWERED", "USER_DATA_FACT", "ScaleSession", "ScaleUser"]
 
 USER_DATA_FACT: Final = "scale.user_data"
+CONSENT_UNANSWERED: Final = "no answer to the consent"
+"""Detail of a contact that ended with the consent open: the scale may have counted the code, and may have locked it."""
 
 _WEIGHT: Final = "2a9d"
 _COMPOSITION: Final = "2a9c"
@@ -168,20 +170,20 @@ class ScaleSession:
 
     def on_silence(self) -> list[Request]:
         """Quiet: the visit is over."""
-        return [] if self._is_done else self._end(Outcome.SILENT, "no answer to the consent")
+        return [] if self._is_done else self._end(Outcome.SILENT)
 
     def on_link_lost(self) -> list[Request]:
         """An unfinished measurement counts with the parts that came. A scale hangs up when it has said everything."""
-        return [] if self._is_done else self._end(Outcome.LINK_LOST, "before it answered the consent")
+        return [] if self._is_done else self._end(Outcome.LINK_LOST)
 
-    def _end(self, unanswered: Outcome, detail: str) -> list[Request]:
+    def _end(self, unanswered: Outcome) -> list[Request]:
         """Flush, and close; `unanswered` is the outcome while the consent is open."""
         self._is_done = True
         kept = self._close_group()
         if self._consent_problem is not None:
             return [*kept, Close(Outcome.CONSENT_REFUSED, self._consent_problem)]
         if self._waits_for_consent:
-            return [*kept, Close(unanswered, detail)]
+            return [*kept, Close(unanswered, CONSENT_UNANSWERED)]
         return [*kept, Close(Outcome.COMPLETE)]
 
     def _on_consent(self, data: bytes) -> list[Request]:

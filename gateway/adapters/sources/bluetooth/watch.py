@@ -15,6 +15,7 @@ from gateway.adapters.sources.bluetooth.session import MADE_ROOM
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.devices.drivers import Driver, Opening
 from gateway.devices.procedures import Close, Facts, Outcome, Procedure
+from gateway.devices.procedures.scale_session import CONSENT_UNANSWERED
 from gateway.model import Device
 from gateway.ports import Clock
 from gateway.settings import BluetoothSettings
@@ -36,6 +37,8 @@ _STATES: Final = {
     Outcome.NEEDS_PAIRING: LinkState.NEEDS_PAIRING,
     Outcome.SESSION_ENDED: LinkState.SESSION_ENDED,
 }
+_MOST_UNANSWERED: Final = 2
+"""Scales lock a user after three wrong codes, and one that hangs up over a wrong code has counted it all the same."""
 _ROOM_S: Final = 60.0
 _MOST_DOUBLINGS: Final = 3
 _PERSON_MUST_ACT: Final = frozenset({Outcome.NEEDS_PAIRING, Outcome.CONSENT_REFUSED, Outcome.REFUSED})
@@ -96,6 +99,7 @@ class Watch:
         self.not_before = clock.monotonic()
         self._found: asyncio.Queue[Found] = asyncio.Queue(maxsize=1)
         self._quick_retries = 0
+        self._unanswered_consents = 0
         self._failures = 0
 
     @property
@@ -141,6 +145,7 @@ class Watch:
         self.not_before = self._clock.monotonic()
         self._quick_retries = self._failures = 0
         self.consent_was_refused = False
+        self._unanswered_consents = 0
 
     def settle(
         self,
@@ -155,7 +160,8 @@ class Watch:
 
         A link that broke in mid-transfer is taken up again at once, a few times: a meter sleeps after half a minute.
         One that could not be made to a device with a short wake window is tried again within that window. A device
-        that keeps failing is left alone for longer each time, with jitter, so that several do not come together.
+        that keeps failing is left alone for longer each time, with jitter, so that several do not come together. A code
+        that a scale leaves unanswered twice in a row is not tried again, as if it had been refused.
 
         Args:
             wake_s: the device's wake window; None: long.
@@ -165,6 +171,12 @@ class Watch:
         if closed.detail == NO_SLOT:
             self.enter(LinkState.ASLEEP)
             return
+        if closed.detail == CONSENT_UNANSWERED:
+            self._unanswered_consents += 1
+            if self._unanswered_consents >= _MOST_UNANSWERED:
+                closed = Close(Outcome.CONSENT_REFUSED, CONSENT_UNANSWERED)
+        elif closed.outcome is Outcome.COMPLETE:
+            self._unanswered_consents = 0
         is_moving = records_kept > 0 or lasted_s > settings.retry_s
         if closed.outcome is Outcome.COMPLETE:
             pause_s, self._quick_retries = settings.revisit_s, 0
