@@ -179,7 +179,7 @@ class VirtualPeripheral(abc.ABC):
         device.advertising_data = self._advertising_data()
         device.gatt_server.max_mtu = self.max_mtu
         self._device = device
-        device.add_services([*self.services(), *self._bonds(), device_information(self), battery(self)])
+        device.add_services([*self.services(), *self._bonds(), device_information(self), self._battery()])
         device.on(device.EVENT_CONNECTION, self._on_connection)
         await device.power_on()
         self._air.settle(self)
@@ -340,6 +340,10 @@ class VirtualPeripheral(abc.ABC):
     def current_time(self, clock: DeviceClock) -> Service:
         """Current Time Service 1805 with a settable 2A2B."""
         return current_time(self, clock)
+
+    def _battery(self) -> Service:
+        """180F; a stand-in for an odd device may answer in its own way."""
+        return battery(self)
 
     def _bonds(self) -> list[Service]:
         """Bond Management 181E, where `bond_feature` says so."""
