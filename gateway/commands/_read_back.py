@@ -25,7 +25,6 @@ _TROUBLE_S: Final = 3.0
 _MOST_FAILURES: Final = 4
 """Nothing new for so long, or so many contacts that failed or told nothing new: it will not get better by itself."""
 _REVISIT_S: Final = 0.5
-_LOOK_S: Final = 0.01
 _SOON_S: Final = 0.1
 """When a device that sleeps by itself is awake, it has something to tell."""
 _BAD: Final = frozenset({LinkState.FAILED, LinkState.NEEDS_PAIRING})
@@ -70,9 +69,9 @@ class ReadBack:
         await self._source.run(self)
 
     async def is_listening(self) -> None:
-        """Until the source hears what is told, which it does not announce."""
+        """Until the source hears what is told."""
         while not self._source.is_scanning:
-            await asyncio.sleep(_LOOK_S)
+            await self._source.changed()
 
     async def is_over(self) -> None:
         """Until nothing more is to be expected without another measurement."""

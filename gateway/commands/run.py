@@ -73,7 +73,10 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> int:
     try:
         asyncio.run(main())
     except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1 and isinstance(group.exceptions[0], GatewayError):
-            raise group.exceptions[0] from group  # what a task group wraps is said as plainly as the rest
+        only = group.exceptions[0]
+        while isinstance(only, BaseExceptionGroup) and len(only.exceptions) == 1:
+            only = only.exceptions[0]
+        if len(group.exceptions) == 1 and isinstance(only, GatewayError | BrokenPipeError):
+            raise only from group  # what a task group wraps is said as plainly as the rest
         raise
     return 0

@@ -74,7 +74,7 @@ class RadioManager:
         drivers: what can be read.
         enrolled: the enrolled device with an address (upper case), or None.
         on_heard: told every packet, with the address; must be short and must not raise.
-        on_change: told when the report has changed.
+        on_change: told when the report has changed, and when it begins to listen.
         pace: how patient it is.
         chance: for jitter.
 
@@ -215,6 +215,7 @@ class RadioManager:
             self._episode, self._silent_since_s = Episode(), self._clock.monotonic()
             self._enter(RadioState.STARTING)
         self.is_scanning = True
+        self._on_change()
         try:
             await self._hear(lost)
         finally:
