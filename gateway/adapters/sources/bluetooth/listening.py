@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, tzinfo
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from gateway.devices.procedures import Keep, Listener
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Checkpoint, DeviceId
 from gateway.ports import Clock, DeviceSighting, Intake
+from gateway.supervisor import contain
 
 __all__ = ["Listening"]
 
@@ -68,7 +70,12 @@ class Listening:
         """Make readings of what is heard, for ever."""
         while True:
             try:
-                await self._next(intake)
+                await contain(
+                    f"bluetooth.{self.device_id}.listening",
+                    partial(self._next, intake),
+                    otherwise=lambda _error: None,
+                    passing=GatewayError,
+                )
             except GatewayError as error:
                 log.warning("bluetooth.broadcast_lost", device=self.device_id, error=type(error).__name__)
 

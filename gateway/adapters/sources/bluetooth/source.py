@@ -38,6 +38,7 @@ from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
+from gateway.supervisor import contain
 
 __all__ = ["BluetoothSource"]
 
@@ -366,7 +367,7 @@ class BluetoothSource:
         )
         try:
             with watch.visiting(visit):
-                closed = await visit.run()
+                closed = await contain(f"bluetooth.{device_id}", visit.run, otherwise=_unforeseen, passing=GatewayError)
         except StoreUnavailable:
             closed = Close(Outcome.NOT_KEPT)
         except GatewayError as error:
@@ -389,6 +390,10 @@ class BluetoothSource:
             log.info("bluetooth.sensor_looked_at", **fields, records=visit.records_kept)
         elif watch.state.detail != before:
             log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)
+
+
+def _unforeseen(error: Exception) -> Close:
+    return Close(Outcome.RETRY_LATER, type(error).__name__)
 
 
 def _strength(rssi_dbm: int | None) -> int:
