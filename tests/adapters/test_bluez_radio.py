@@ -309,6 +309,31 @@ async def test_reset_goes_through_the_library_or_says_why_not(
     assert ([] if answer is None else [(3, OURS, True)]) == asked
 
 
+async def test_reset_that_brings_the_adapter_back_is_a_rung_like_others(
+    bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter leaves the bus while it is reset and comes back deaf, as hci1: it is reset once, and the person told."""
+    falling = adapter()
+    resets = 0
+
+    async def recover_adapter(_hci: int, _mac: str, gone_silent: bool = False) -> bool:
+        nonlocal resets
+        resets += 1
+        if resets == 1:
+            bluez.unplug("hci0")
+            bluez.plug(adapter("hci1", is_deaf=True))
+        return gone_silent
+
+    library = types.ModuleType("bluetooth_auto_recovery")
+    library.recover_adapter = recover_adapter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bluetooth_auto_recovery", library)
+    async with fake_bluez(bus.address, falling) as bluez, at_work(source := make_source()):
+        await until_state(source, RadioState.HEARING)
+        falling.is_deaf = True
+        await until_state(source, RadioState.DEAF)
+    assert 1 == resets
+
+
 async def test_scan_command_switches_nothing_off(bus: PrivateBus) -> None:
     """It hears what is there beside a running gateway, and of a stuck BlueZ it says so, and leaves it as it is."""
     settings = Settings.model_validate({"bluetooth": {"enabled": True}})
