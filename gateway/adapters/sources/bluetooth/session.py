@@ -110,6 +110,7 @@ class Mailbox:
     Attributes:
         received: how many notifications have come.
         is_lost: the link is gone.
+        is_given_up: it was not the device that ended it: somebody needs the device, or the radio has gone.
         has_overflowed: something was dropped, and so is everything after it, lest a procedure step over the hole: the
             contact must end, the device still has its records.
     """
@@ -122,6 +123,7 @@ class Mailbox:
         self._is_closed = False
         self.received = 0
         self.is_lost = False
+        self.is_given_up = False
         self.has_overflowed = False
 
     def put(self, char: str, data: bytes) -> None:
@@ -156,6 +158,11 @@ class Mailbox:
     def close(self) -> None:
         """Take in nothing more; what is there can still be taken out."""
         self._is_closed = True
+
+    def give_up(self) -> None:
+        """End the link from our side."""
+        self.is_given_up = self.is_given_up or not self.is_lost
+        self.lose()
 
     async def take(self, timeout_s: float | None) -> list[tuple[str, bytes]]:
         """What has come, in order, a few hundred at most; empty after `timeout_s` of silence or at the end of the link.
@@ -210,7 +217,7 @@ class LinkSession:
         self._settings = settings
         self._turn = turn
         self._turns = turns
-        turn.on_leave, turn.on_lost = mailbox.stir, mailbox.lose
+        turn.on_leave, turn.on_lost = mailbox.stir, mailbox.give_up
         self._on_fact = on_fact
         self._has_paired = False
         self.records_kept = 0

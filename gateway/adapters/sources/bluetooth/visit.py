@@ -49,6 +49,7 @@ class Visit:
 
     Attributes:
         records_kept: how many records have been made durable.
+        has_connected: the device was reached.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Visit:
         self._may = may
         self._mailbox = Mailbox()
         self._has_said_facts = False
+        self.has_connected = False
         self._material = Material(
             watch.device.device_id, zone, live_interval=timedelta(seconds=settings.live_interval_s)
         )
@@ -103,6 +105,7 @@ class Visit:
             turns=manager.turns,
             on_fact=self._tell,
         )
+        self._refine(watch.identity)
 
     @property
     def driver(self) -> Driver:
@@ -140,8 +143,10 @@ class Visit:
                     return Close(Outcome.NEEDS_PAIRING, "it is reached again and again, and our keys do not open it")
             return Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
         self._watch.cut_off = 0
+        self.has_connected = True
         self._turns.connected()
-        return None
+        # what was asked for while nobody could be reached
+        return Close(Outcome.LINK_LOST, "given up") if self._mailbox.is_given_up else None
 
     async def _read_out(self) -> Close:
         self._watch.enter(LinkState.READING)
@@ -186,6 +191,8 @@ class Visit:
     def _judged(self, closed: Close, *, was_paired: bool, said_something: bool = False) -> Close:
         """A device that hangs up before it has told any record may want a bond, or another one than it has."""
         if closed.outcome is not Outcome.LINK_LOST or not self._driver.quirks.hangs_up_unbonded:
+            return closed
+        if self._mailbox.is_given_up:
             return closed
         if not was_paired:
             self._watch.wants_bond = True
@@ -238,7 +245,7 @@ class Visit:
 
     def hang_up_soon(self) -> None:
         """End the contact as if the link had been lost; what came is kept."""
-        self._mailbox.lose()
+        self._mailbox.give_up()
 
     def _refine(self, facts: Facts) -> None:
         """The family may show only in what the device says about itself; its services stay those of the link."""

@@ -65,6 +65,7 @@ class Watch:
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
         bonded_with: name of the radio that has keys for it, as far as is known.
+        unreached_by: name of the radio that last failed to connect to it: another that hears it goes first.
         visit: the contact that goes on now.
         told: what has been logged about it, by the name of the fact.
         knows_identity: what the device says about itself has been read since the start.
@@ -92,6 +93,7 @@ class Watch:
         self._on_change = on_change
         self._chance = chance
         self.bonded_with: str | None = None
+        self.unreached_by: str | None = None
         self.visit: Visit | None = None
         self._is_idle = False
         self._rests = asyncio.Event()
@@ -130,9 +132,10 @@ class Watch:
     async def next_found(self) -> Found:
         """Wait for an advertisement that begins after this call and after the pause."""
         self._is_idle = True
-        found = await self._found.get()
-        self._is_idle = False
-        return found
+        try:
+            return await self._found.get()
+        finally:
+            self._is_idle = False
 
     def enter(self, state: LinkState, detail: str | None = None) -> None:
         """Change what people see; `since` moves only when something changed."""
@@ -193,6 +196,8 @@ class Watch:
         else:
             pause_s, self._quick_retries = self._longer(settings.retry_s), 0
             self._failures += 1
+        if records_kept > 0 and lasted_s > settings.retry_s:
+            self._failures = 0  # a sensor's contacts end by a lost link, well or not
         if closed.outcome is Outcome.COMPLETE:
             self._failures = 0
             if closed.detail == MADE_ROOM:
