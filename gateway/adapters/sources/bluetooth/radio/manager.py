@@ -111,6 +111,7 @@ class RadioManager:
         self._chance = chance
         self._wants_passive = settings.scanning == "passive"
         self._address: str | None = None
+        self._handles_of: str | None = None
         self.turns.on_alive = self._on_link
         self._packet = asyncio.Event()
         self._silences = Silences()
@@ -170,7 +171,10 @@ class RadioManager:
             yield _NoControl()
             return
         async with self.radio.control.attach() as session:
+            if session.adapter != self._handles_of:
+                self.neighbourhood.clear()
             self.adapter, self._address = session.adapter, session.address
+            self._handles_of = session.adapter
             try:
                 yield session
             finally:
