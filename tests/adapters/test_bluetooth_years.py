@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bleak.exc import BleakDBusError, BleakError
-from bluetooth_kit import NOW, PARIS, MemoryIntake, make_device, make_source, running, until_state
+from bluetooth_kit import NOW, PARIS, FrozenClock, MemoryIntake, make_device, make_source, running, until_state
 from bumble.core import UUID
 from bumble.gatt import Characteristic, Service
+from dbus_kit import private_bus
 
 from gateway.adapters.sources.bluetooth import LinkState
+from gateway.adapters.sources.bluetooth.bluez.adapters import BluezSession
+from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
+from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.radio.parts import Radio
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import GENERIC_DRIVERS, load_drivers
@@ -225,3 +231,99 @@ async def test_a_family_that_showed_itself_keeps_its_wake_window(air: VirtualAir
         while len(tried) < 4:
             await source.state_changed()
     assert tried[3] - tried[1] < 5
+
+
+# --- what is told once ----------------------------------------------------------------------------------------------
+
+
+async def test_what_a_scale_tells_while_we_hang_up_is_kept(air: VirtualAir) -> None:
+    """BlueZ takes two seconds over a disconnection, confirms what comes in them, and the scale forgets it."""
+
+    class Slow(air.client_backend):  # type: ignore[misc, name-defined]  # a class that the air makes
+        told = asyncio.Event()
+
+        async def start_notify(self, characteristic: Any, callback: Any, **kwargs: Any) -> None:
+            def notified(data: bytearray) -> None:
+                callback(data)
+                self.told.set()
+
+            await super().start_notify(characteristic, notified, **kwargs)
+
+        async def disconnect(self) -> None:
+            if len(intake.readings) == 1:
+                self.told.clear()
+                await scale.weigh(WeighIn(Decimal("72.25"), time_stamp=WALL + timedelta(minutes=1)))
+                await self.told.wait()
+            await super().disconnect()
+
+    scale = VirtualScale(air, SCALE, "scale", "S-3", clock=lambda: WALL, secure=False)
+    await scale.weigh(WeighIn(Decimal("71.25"), time_stamp=WALL))
+    await scale.start()
+    intake = MemoryIntake()
+    source = make_source(air, SCALE_DEVICE, radios=[Radio("one", air.scanner_backend, Slow)])
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 2)
+    assert {Decimal("71.250"), Decimal("72.250")} == {reading.value for reading in intake.readings.values()}
+
+
+async def test_a_scale_that_is_watched_anew_keeps_its_slot(air: VirtualAir) -> None:
+    """Paired again, the same scale: its person is still asked for."""
+    scale = VirtualScale(air, SCALE, "scale", "S-3", users={1: 4711}, clock=lambda: WALL, secure=False)
+    await scale.weigh(WeighIn(Decimal("71.25"), user=1, time_stamp=WALL))
+    intake = MemoryIntake()
+    source = make_source(air, SCALE_DEVICE, scale_users={DEVICE: ScaleUser(1, 4711)})
+    source.watch(SCALE_DEVICE)
+    await scale.start()
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 1)
+
+
+async def test_weigh_ins_of_a_long_outage_of_the_store_are_kept() -> None:
+    """What a person wobbles on the scale is no result: it takes no place of one while the store is away."""
+    driver = next(driver for driver in load_drivers() if driver.name == "xiaomi.scale")
+    listening = Listening(DEVICE, PARIS, clock=FrozenClock(), retry_s=0.05)
+    intake = MemoryIntake(is_down=True)
+    task = asyncio.create_task(listening.run(intake))
+
+    def hear(mass: Decimal, minute: int, *, is_stable: bool) -> None:
+        payload = encode_mi_scale(mass, WALL + timedelta(minutes=minute), is_stable=is_stable)
+        listening.hear(driver, Advert(service_data={"181d": payload}))
+
+    for number in range(5):
+        for wobble in range(50):
+            hear(Decimal(60) + Decimal(wobble) / 10, number, is_stable=False)
+            await asyncio.sleep(0)
+        hear(Decimal(61 + number), number, is_stable=True)
+        await asyncio.sleep(0.01)
+    intake.is_down = False
+    await intake.until(lambda: len(intake.readings) == 5)
+    task.cancel()
+    await asyncio.wait([task])
+    assert 0 == listening.dropped
+
+
+# --- the bus --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_adapter_that_goes_while_it_is_being_found_is_lost(tmp_path: Path) -> None:
+    """Its removal may be told before we have looked at what we found."""
+    async with private_bus(tmp_path) as bus, Bluez.connect(bus.address) as bluez, asyncio.timeout(5):
+        session = BluezSession(bluez)
+        removed = ("/org/bluez/hci0", ["org.bluez.Adapter1"])
+        session.on_signal("/", "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", removed)
+        session.begin("/org/bluez/hci0", SCALE)
+        assert "removed" == await session.wait_lost()
+
+
+async def test_two_may_wait_for_the_end_of_the_bus(tmp_path: Path) -> None:
+    """One who has stopped waiting does not end it for the other."""
+    async with private_bus(tmp_path) as bus, Bluez.connect(bus.address) as bluez, asyncio.timeout(5):
+        first = asyncio.create_task(bluez.wait_lost())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        second = asyncio.create_task(bluez.wait_lost())
+        await asyncio.sleep(0.05)
+        assert not second.done()
+        await bus.kill()
+        await second

@@ -230,6 +230,19 @@ class LinkSession:
             self.records_kept += 1
         return closed
 
+    async def keep_late(self, procedure: Procedure) -> None:
+        """After the link was given back: what the device still said meanwhile, as far as it says it once only.
+
+        Args:
+            procedure: of the device's kind, not begun; it only makes records of what has come.
+        """
+        requests: list[Request] = []
+        while messages := await self._mailbox.take(0):
+            requests += [request for message in messages for request in procedure.on_notify(*message)]
+        for request in merged([*requests, *procedure.on_link_lost()] if requests else []):
+            if isinstance(request, Keep) and request.is_told_once:
+                await self._keep(request)
+
     async def _carry_out(self, procedure: Procedure) -> Close:
         try:
             return await self._converse(procedure)

@@ -249,6 +249,9 @@ class BluetoothSource:
         if device.address is None:
             return
         address = device.address.upper()
+        known = self._watches.get(address)
+        if scale_user is None and known is not None and known.device.device_id == device.device_id:
+            scale_user = self._scale_users.get(device.device_id)  # the same scale: so is the slot on it
         self.unwatch(device.device_id)
         if address in self._watches:
             self.unwatch(self._watches[address].device.device_id)

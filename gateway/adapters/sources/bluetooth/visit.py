@@ -79,6 +79,7 @@ class Visit:
         self._may = may
         self._mailbox = Mailbox()
         self._has_said_facts = False
+        self._opening: Opening | None = None
         self.has_connected = False
         self._material = Material(
             watch.device.device_id, zone, live_interval=timedelta(seconds=settings.live_interval_s)
@@ -121,9 +122,12 @@ class Visit:
         """How it ended. Raises StoreUnavailable where even the checkpoint cannot be read."""
         self._watch.enter(LinkState.CONNECTING)
         try:
-            return await self._connect() or await self._read_out()
+            closed = await self._connect() or await self._read_out()
         finally:
             await self._hang_up()
+        if self._opening is not None:  # a platform takes its time over it, and confirms what comes meanwhile
+            await self._session.keep_late(self._open(self._opening))
+        return closed
 
     async def _connect(self) -> Close | None:
         """None when there is a link whose services are known."""
@@ -231,17 +235,16 @@ class Visit:
         self._material.clock_change = None if changed is None else ClockChange.of(changed.state)
         name = self._driver.checkpoint
         checkpoint = None if name is None else await self._intake.checkpoint(device_id, name)
-        return self._open(
-            Opening(
-                local_now,
-                facts=facts,
-                state=None if checkpoint is None else checkpoint.state,
-                scale_user=self._scale_user,
-                may=self._may,
-                clock_is_trusted=clock_is_trusted,
-                quirks=self._driver.quirks,
-            )
+        self._opening = Opening(
+            local_now,
+            facts=facts,
+            state=None if checkpoint is None else checkpoint.state,
+            scale_user=self._scale_user,
+            may=self._may,
+            clock_is_trusted=clock_is_trusted,
+            quirks=self._driver.quirks,
         )
+        return self._open(self._opening)
 
     def hang_up_soon(self) -> None:
         """End the contact as if the link had been lost; what came is kept."""
