@@ -86,7 +86,7 @@ def make_source(air: VirtualAir, *devices: Device, connections: int = 3, **optio
         connect_timeout_s=5.0,
         procedure_timeout_s=5.0,
         quiet_s=0.1,
-        retry_s=0.05,
+        retry_s=options.pop("retry_s", 0.05),
         revisit_s=options.pop("revisit_s", 60.0),
     )
     if "radios" not in options:
@@ -287,6 +287,27 @@ async def test_fetch_is_taken_up_again_after_the_adapter_was_away(air: VirtualAi
         meter.silent = False
         adapter.is_there = True
         await intake.until(lambda: len(intake.readings) == 60)
+
+
+async def test_radio_that_went_is_not_the_devices_fault(air: VirtualAir) -> None:
+    """Taken away in the middle of a contact: the device is not shown as failed, and is answered as soon as the adapter
+    is back."""
+    meter = await add_meter(air, 0)
+    meter.silent = True
+    adapter, intake = Adapter(), MemoryIntake()
+    radio = Radio("virtual", air.scanner_backend, air.client_backend, adapter)
+    pace = Pace(first_pause_s=0.05, longest_pause_s=0.1)
+    source = make_source(air, meter_device(0), radios=[radio], pace=pace, retry_s=60.0)
+    async with running(source, intake):
+        await until_state(source, LinkState.READING)
+        adapter.take_away()
+        async with asyncio.timeout(5):
+            while LinkState.READING is source.states()[0].state:
+                await source.state_changed()
+        assert LinkState.ASLEEP is source.states()[0].state
+        meter.silent = False
+        adapter.is_there = True
+        await intake.until(lambda: len(intake.readings) == 2)
 
 
 async def test_adapter_that_is_lost_at_once_is_left_alone_for_longer_each_time(air: VirtualAir) -> None:

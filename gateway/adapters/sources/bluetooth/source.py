@@ -31,14 +31,14 @@ from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
-from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
+from gateway.adapters.sources.bluetooth.watch import GIVEN_UP, NO_SLOT, Found, Watch
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind, recognised
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
-from gateway.supervisor import contain
+from gateway.supervisor import contain, supervise
 
 __all__ = ["BluetoothSource"]
 
@@ -152,8 +152,7 @@ class BluetoothSource:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._work = tasks, intake
-                for manager in self._managers:
-                    tasks.create_task(manager.run(), name=f"bluetooth.radio.{manager.radio.name}")
+                self._listen(tasks)
                 for watch in self._watches.values():
                     self._start(watch)
         finally:
@@ -163,8 +162,13 @@ class BluetoothSource:
     async def listen(self) -> None:
         """Only hear, for ever: nothing is connected and nothing is read."""
         async with asyncio.TaskGroup() as tasks:
-            for manager in self._managers:
-                tasks.create_task(manager.run(), name=f"bluetooth.radio.{manager.radio.name}")
+            self._listen(tasks)
+
+    def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        """Each radio by itself; in the order of the settings, since the name of one may be an address."""
+        for number, manager in enumerate(self._managers, 1):
+            name = f"bluetooth.radio.{number}"
+            tasks.create_task(supervise(name, manager.run), name=name)
 
     # --- the radios ---------------------------------------------------------------------------------------------
 
@@ -249,9 +253,6 @@ class BluetoothSource:
         if device.address is None:
             return
         address = device.address.upper()
-        known = self._watches.get(address)
-        if scale_user is None and known is not None and known.device.device_id == device.device_id:
-            scale_user = self._scale_users.get(device.device_id)  # the same scale: so is the slot on it
         self.unwatch(device.device_id)
         if address in self._watches:
             self.unwatch(self._watches[address].device.device_id)
@@ -390,7 +391,7 @@ class BluetoothSource:
         if closed.detail == NO_SLOT:
             log.debug("bluetooth.no_slot", device=device_id)
             return
-        if closed.outcome is Outcome.LINK_LOST and not visit.has_connected:
+        if closed.outcome is Outcome.LINK_LOST and closed.detail != GIVEN_UP and not visit.has_connected:
             watch.unreached_by = found.manager.radio.name
         fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
         if watch.state.state is LinkState.ASLEEP:

@@ -15,7 +15,7 @@ from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
-from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
+from gateway.adapters.sources.bluetooth.watch import GIVEN_UP, NO_SLOT, Found, Watch
 from gateway.devices.drivers import Driver, Opening, Permissions, recognised
 from gateway.devices.procedures import (
     ClockChange,
@@ -127,7 +127,8 @@ class Visit:
             await self._hang_up()
         if self._opening is not None:  # a platform takes its time over it, and confirms what comes meanwhile
             await self._session.keep_late(self._open(self._opening))
-        return closed
+        is_ours = closed.outcome is Outcome.LINK_LOST and self._mailbox.is_given_up
+        return Close(Outcome.LINK_LOST, GIVEN_UP) if is_ours else closed
 
     async def _connect(self) -> Close | None:
         """None when there is a link whose services are known."""
@@ -150,7 +151,7 @@ class Visit:
         self.has_connected = True
         self._turns.connected()
         # what was asked for while nobody could be reached
-        return Close(Outcome.LINK_LOST, "given up") if self._mailbox.is_given_up else None
+        return Close(Outcome.LINK_LOST, GIVEN_UP) if self._mailbox.is_given_up else None
 
     async def _read_out(self) -> Close:
         self._watch.enter(LinkState.READING)

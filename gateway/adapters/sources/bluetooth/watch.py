@@ -23,8 +23,10 @@ from gateway.settings import BluetoothSettings
 if TYPE_CHECKING:
     from gateway.adapters.sources.bluetooth.visit import Visit
 
-__all__ = ["NO_SLOT", "Found", "Watch"]
+__all__ = ["GIVEN_UP", "NO_SLOT", "Found", "Watch"]
 
+GIVEN_UP: Final = "given_up"
+"""Detail of a contact that we ended, for a person who needs the device or because the radio went: no fault of it."""
 NO_SLOT: Final = "no_slot"
 """Detail of a contact that did not begin because the radio had no connection left: no fault of the device."""
 
@@ -171,7 +173,7 @@ class Watch:
             link_hold_s: how long the platform keeps a link after it was given back.
         """
         settings = self._settings
-        if closed.detail == NO_SLOT:
+        if closed.detail in {GIVEN_UP, NO_SLOT}:
             self.enter(LinkState.ASLEEP)
             return
         if closed.detail == CONSENT_UNANSWERED:
