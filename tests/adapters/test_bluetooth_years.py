@@ -113,6 +113,26 @@ async def test_a_listener_that_raises_what_it_must_not_goes_on_listening(air: Vi
     assert [Decimal(61)] == [reading.value for reading in intake.readings.values()]
 
 
+async def test_a_cancellation_that_nobody_asked_for_is_a_lost_link(air: VirtualAir) -> None:
+    """A library that cancels its own future when the bus goes must not end the task that attends to the device."""
+
+    class Cancelling(air.client_backend):  # type: ignore[misc, name-defined]  # a class that the air makes
+        connections = 0
+
+        async def connect(self, *args: Any, **kwargs: Any) -> None:
+            type(self).connections += 1
+            if self.connections == 1:
+                raise asyncio.CancelledError
+            await super().connect(*args, **kwargs)
+
+    await add_meter(air)
+    intake = MemoryIntake()
+    device = make_device(METER, DeviceKind.GLUCOSE_METER)
+    source = make_source(air, device, radios=[Radio("one", air.scanner_backend, Cancelling)])
+    async with running(source, intake):
+        await intake.until(lambda: len(intake.readings) == 1)
+
+
 async def test_a_radio_whose_library_fails_does_not_stop_the_other(air: VirtualAir) -> None:
     """An error that nobody foresaw, at the start of a scan: the other radio reads on, and this one is tried again."""
     starts = asyncio.Semaphore(0)

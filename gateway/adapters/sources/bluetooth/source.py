@@ -380,6 +380,8 @@ class BluetoothSource:
             closed = Close(Outcome.NOT_KEPT)
         except GatewayError as error:
             closed = Close(Outcome.RETRY_LATER, type(error).__name__)
+        except asyncio.CancelledError:  # a library's own, unless the next line says otherwise
+            closed = Close(Outcome.LINK_LOST, "cancelled")
         heed_cancellation()
         watch.settle(
             closed,
