@@ -24,7 +24,7 @@ from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.radio.parts import Radio
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import GENERIC_DRIVERS, load_drivers
-from gateway.devices.procedures import Keep, ScaleUser
+from gateway.devices.procedures import Facts, Keep, ScaleUser
 from gateway.devices.quirks import Quirks
 from gateway.model import DeviceId, DeviceKind
 from gateway.sandbox.broadcast_frames import encode_mi_scale
@@ -150,6 +150,28 @@ async def test_a_radio_whose_library_fails_does_not_stop_the_other(air: VirtualA
         await intake.until(lambda: len(intake.readings) == 1)
         for _ in range(2):
             await starts.acquire()
+
+
+async def test_a_family_that_cannot_be_recognised_stops_one_device_only(air: VirtualAir) -> None:
+    """Its look at what a device says about itself fails, before any contact: the scale beside it is read."""
+
+    def recognises(facts: Facts) -> bool:
+        raise AssertionError(facts.model)
+
+    meter, *others = GENERIC_DRIVERS
+    await add_meter(air)
+    scale = VirtualScale(air, SCALE, "scale", "S-3", clock=lambda: WALL, secure=False)
+    intake = MemoryIntake()
+    source = make_source(
+        air,
+        make_device(METER, DeviceKind.GLUCOSE_METER),
+        make_device(SCALE, DeviceKind.SCALE, "scale"),
+        drivers=[meter, replace(meter, name="broken", matches=lambda _advert: False, recognises=recognises), *others],
+    )
+    async with running(source, intake):
+        await scale.weigh(WeighIn(Decimal("71.35"), time_stamp=WALL))
+        await scale.start()
+        await intake.until(lambda: len(intake.readings) == 1)
 
 
 # --- what BlueZ says ------------------------------------------------------------------------------------------------

@@ -290,7 +290,7 @@ class BluetoothSource:
             name = f"bluetooth.{watch.device.device_id}"
             listening = self._listening[(watch.device.address or "").upper()]
             self._tasks[watch.device.device_id] = (
-                tasks.create_task(self._attend(watch, intake), name=name),
+                tasks.create_task(supervise(name, partial(self._attend, watch, intake)), name=name),
                 tasks.create_task(listening.run(intake), name=f"{name}.listening"),
             )
 
