@@ -148,8 +148,9 @@ class Watch:
     def retry(self) -> None:
         """A person has done something about it: forget pauses and refusals."""
         self.not_before = self._clock.monotonic()
-        self._quick_retries = self._failures = 0
-        self.consent_was_refused = False
+        self._quick_retries = self._failures = self.cut_off = 0
+        self.consent_was_refused = self.wants_bond = False
+        self.unreached_by = None
         self._unanswered_consents = 0
 
     def settle(
