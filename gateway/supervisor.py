@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +37,7 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:  # noqa: BLE001 - the supervisor is where unexpected errors end
             failures += 1
             _log.error("worker.failed", worker=name, failures=failures, **_facts(error))
+            _heed_cancellation()
         if loop.time() - started > _SOUND_S:
             pause_s = _FIRST_PAUSE_S
         await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
@@ -60,7 +62,15 @@ async def contain(
         raise
     except Exception as error:  # noqa: BLE001 - an item's unexpected error ends here, at the item
         _log.error("worker.item_failed", worker=name, **_facts(error))
+        _heed_cancellation()
         return otherwise(error)
+
+
+def _heed_cancellation() -> None:
+    """An error in the tidying-up of something that was cancelled has taken the cancellation's place: raise that."""
+    task = current_task()
+    if task is not None and task.cancelling():
+        raise CancelledError
 
 
 def _facts(error: BaseException) -> dict[str, str]:

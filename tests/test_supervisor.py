@@ -140,3 +140,26 @@ async def test_an_item_that_fails_unexpectedly_is_contained() -> None:
         await contain("lane", lambda: fails(ValueError("passes")), otherwise=otherwise, passing=ValueError)
     with pytest.raises(asyncio.CancelledError):
         await contain("lane", lambda: fails(asyncio.CancelledError()), otherwise=otherwise)
+
+
+@pytest.mark.parametrize("is_contained", [True, False], ids=["contained", "supervised"])
+async def test_an_error_while_tidying_up_does_not_hide_a_cancellation(is_contained: bool) -> None:
+    """What is stopped and fails in its last words is stopped all the same."""
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise AssertionError
+
+    async def contained() -> None:
+        await contain("test", work, otherwise=lambda _error: None)
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(contained() if is_contained else supervise("test", work))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()

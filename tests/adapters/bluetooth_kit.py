@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
+from gateway.adapters.sources.bluetooth.radio.parts import Radio
 from gateway.clock import SystemClock
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions
 from gateway.devices.procedures import ScaleUser
@@ -121,6 +122,7 @@ def make_source(
     connections: int = 3,
     clock: Clock | None = None,
     drivers: Sequence[Driver] = GENERIC_DRIVERS,
+    radios: Sequence[Radio] | None = None,
 ) -> BluetoothSource:
     settings = BluetoothSettings(
         enabled=True,
@@ -142,6 +144,7 @@ def make_source(
         permissions={device.device_id: permissions for device in devices},
         scanner_backend=air.scanner_backend,
         client_backend=air.client_backend,
+        radios=radios,
     )
 
 

@@ -197,3 +197,23 @@ def test_link_that_keeps_breaking_is_not_hammered() -> None:
         watch.settle(Close(Outcome.LINK_LOST), records_kept=3, lasted_s=1)
         pauses.append(watch.not_before - clock.at_s)
     assert [0, 0, 0, 30, 0] == pauses
+
+
+def test_a_long_good_contact_ends_a_row_of_failures() -> None:
+    """A sensor's link is lost again and again in its life, and hardly ever ended: what failed a month ago is over."""
+    clock = MovableClock()
+    watch = Watch(make_device("C0:00:00:00:00:01", DeviceKind.CGM), clock, BluetoothSettings(), lambda: None)
+    for _ in range(3):
+        watch.settle(Close(Outcome.LINK_LOST), records_kept=0, lasted_s=1)
+    watch.settle(Close(Outcome.LINK_LOST), records_kept=100, lasted_s=9000)
+    watch.settle(Close(Outcome.LINK_LOST), records_kept=0, lasted_s=1)
+    assert 30 == watch.not_before - clock.at_s
+
+
+def test_a_device_that_was_paired_anew_begins_anew() -> None:
+    """What its old keys have caused counts no more: one more failure is not the third in a row."""
+    watch = Watch(make_device("C0:00:00:00:00:01", DeviceKind.CGM), MovableClock(), BluetoothSettings(), lambda: None)
+    for name, value in (("cut_off", 2), ("wants_bond", True), ("unreached_by", "radio")):
+        setattr(watch, name, value)
+    watch.retry()
+    assert (0, False, None) == (watch.cut_off, watch.wants_bond, watch.unreached_by)

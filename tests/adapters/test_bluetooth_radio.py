@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from bluetooth_kit import NOW, PARIS, FrozenClock, MemoryIntake, make_device, ru
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
+from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
 from gateway.adapters.sources.bluetooth.radio.parts import AdapterAbsent, AdapterSession, Radio, RungFailed
 from gateway.devices.drivers import GENERIC_DRIVERS
 from gateway.devices.quirks import Quirks
@@ -84,7 +86,7 @@ def make_source(air: VirtualAir, *devices: Device, connections: int = 3, **optio
         connect_timeout_s=5.0,
         procedure_timeout_s=5.0,
         quiet_s=0.1,
-        retry_s=0.05,
+        retry_s=options.pop("retry_s", 0.05),
         revisit_s=options.pop("revisit_s", 60.0),
     )
     if "radios" not in options:
@@ -237,6 +239,9 @@ class Adapter:
 
     def __init__(self) -> None:
         self.is_there = True
+        self.is_flapping = False
+        self.attached_s: list[float] = []
+        self.power_cycles = 0
         self._gone = asyncio.Event()
 
     @asynccontextmanager
@@ -244,6 +249,9 @@ class Adapter:
         if not self.is_there:
             raise AdapterAbsent("no_adapter")
         self._gone.clear()
+        self.attached_s.append(asyncio.get_running_loop().time())
+        if self.is_flapping:
+            self._gone.set()
         yield self
 
     def take_away(self) -> None:
@@ -255,6 +263,7 @@ class Adapter:
         return "removed"
 
     async def power_cycle(self) -> None:
+        self.power_cycles += 1
         raise RungFailed("not here")
 
     async def reset(self) -> None:
@@ -278,6 +287,85 @@ async def test_fetch_is_taken_up_again_after_the_adapter_was_away(air: VirtualAi
         meter.silent = False
         adapter.is_there = True
         await intake.until(lambda: len(intake.readings) == 60)
+
+
+async def test_radio_that_went_is_not_the_devices_fault(air: VirtualAir) -> None:
+    """Taken away in the middle of a contact: the device is not shown as failed, and is answered as soon as the adapter
+    is back."""
+    meter = await add_meter(air, 0)
+    meter.silent = True
+    adapter, intake = Adapter(), MemoryIntake()
+    radio = Radio("virtual", air.scanner_backend, air.client_backend, adapter)
+    pace = Pace(first_pause_s=0.05, longest_pause_s=0.1)
+    source = make_source(air, meter_device(0), radios=[radio], pace=pace, retry_s=60.0)
+    async with running(source, intake):
+        await until_state(source, LinkState.READING)
+        adapter.take_away()
+        async with asyncio.timeout(5):
+            while LinkState.READING is source.states()[0].state:
+                await source.state_changed()
+        assert LinkState.ASLEEP is source.states()[0].state
+        meter.silent = False
+        adapter.is_there = True
+        await intake.until(lambda: len(intake.readings) == 2)
+
+
+async def test_adapter_that_is_lost_at_once_is_left_alone_for_longer_each_time(air: VirtualAir) -> None:
+    """Something else switches it off whenever it is there: neither the log nor the processor is kept busy by that."""
+    adapter = Adapter()
+    adapter.is_flapping = True
+    radio = Radio("virtual", air.scanner_backend, air.client_backend, adapter)
+    source = make_source(air, radios=[radio], pace=Pace(first_pause_s=0.01, longest_pause_s=10))
+    async with running(source, MemoryIntake()), asyncio.timeout(10):
+        while len(adapter.attached_s) < 6:
+            await source.changed()
+    assert adapter.attached_s[5] - adapter.attached_s[4] > 0.1
+
+
+async def test_a_link_that_speaks_ends_the_climb(air: VirtualAir) -> None:
+    """The scan was started again for silence, then the sensor speaks: the radio works, and nothing is switched off."""
+    sensor = await add_sensor(air)
+    adapter, intake = Adapter(), MemoryIntake()
+    radio = Radio("virtual", air.scanner_backend, air.client_backend, adapter)
+    pace = Pace(quiet_s=0.1, silence_s=0.5, listen_s=10)
+    source = make_source(air, make_device(SENSOR, DeviceKind.CGM, "sensor"), radios=[radio], pace=pace)
+    async with running(source, intake), asyncio.timeout(9):
+        await intake.until(lambda: len(intake.readings) == 1)
+        while RadioState.RECOVERING is not source.reports()[0].state:
+            await source.changed()
+        await sensor.add_sample(CgmSample(10, Decimal(101)))
+        while RadioState.HEARING is not source.reports()[0].state:
+            await source.changed()
+    assert 0 == adapter.power_cycles
+
+
+async def test_a_radio_that_is_heard_while_its_links_are_awaited_is_not_switched_off() -> None:
+    """The rung waits for a link to end, and the link brings something: that is what the rung was to bring about."""
+    adapter, (radio, _ear) = Adapter(), radio_of("one", asyncio.Queue())
+    changed, leave = asyncio.Event(), asyncio.Event()
+    manager = RadioManager(
+        replace(radio, control=adapter),
+        BluetoothSettings(),
+        FrozenClock(),
+        drivers=GENERIC_DRIVERS,
+        enrolled=lambda _address: None,
+        on_heard=lambda _manager, _address, _heard: None,
+        on_change=changed.set,
+        pace=Pace(silence_s=0.2, listen_s=0.01),
+        chance=random.Random(1),
+    )
+    task = asyncio.create_task(manager.run())
+    async with manager.turns.turn("meter", awake_since_s=0, wake_s=None, is_awake=lambda: True) as turn:
+        assert turn is not None
+        turn.on_leave = leave.set
+        async with asyncio.timeout(5):
+            await leave.wait()
+        manager.turns.on_alive()
+        assert RadioState.HEARING is manager.report().state
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait([task])
+    assert 0 == adapter.power_cycles
 
 
 # --- two radios, no air ---------------------------------------------------------------------------------------------
@@ -373,6 +461,25 @@ async def test_radio_that_hears_a_device_best_or_has_its_keys_connects(
         async with asyncio.timeout(5):
             assert expected == await tried.get()
         assert tried.empty()
+
+
+async def test_radio_that_hears_best_and_cannot_connect_gives_way(air: VirtualAir) -> None:
+    """A board that only listens, in the same room as the device: the adapter next door reads it."""
+    tried: asyncio.Queue[str] = asyncio.Queue()
+    made = [radio_of(name, tried) for name in ("left", "right")]
+    ears = {radio.name: ear for radio, ear in made}
+    source = make_source(air, meter_device(0), radios=[radio for radio, _ in made])
+    seen: list[str] = []
+    async with running(source, MemoryIntake()), asyncio.timeout(10):
+        for ear in ears.values():
+            await ear.listening.wait()
+        while len(seen) < 3:
+            ears["right"].now.hear(-40)
+            ears["left"].now.hear(-80)
+            await asyncio.sleep(0.01)
+            if not tried.empty():
+                seen.append(tried.get_nowait())
+    assert ["left", "right"] == sorted(set(seen))
 
 
 async def test_short_window_is_used_again_at_once() -> None:

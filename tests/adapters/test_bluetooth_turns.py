@@ -171,3 +171,21 @@ def test_everybody_who_stays_awake_is_served_once(wishes: list[tuple[int, int | 
         assert all(held <= 2 for held in at_once)
 
     asyncio.run(day())
+
+
+async def test_a_device_that_slept_while_the_link_was_busy_is_not_forgotten() -> None:
+    """It falls asleep in the queue before the only link begins to follow: it leaves the queue, so that it may ask again
+    when it wakes, and then the follower makes room."""
+    bench = Bench()
+    async with asyncio.TaskGroup() as tasks, bench.busy() as turn:
+        tasks.create_task(bench.want("scale", None))
+        await settled()
+        bench.asleep.add("scale")
+        bench.turns.follows(turn)
+        await settled()
+        assert 0 == bench.turns.waiting
+        bench.asleep.clear()
+        tasks.create_task(bench.want("scale", None))
+        await settled()
+        assert turn.is_leaving
+    assert ["scale"] == bench.served

@@ -115,6 +115,19 @@ async def test_adapter_that_comes_back_as_hci1_is_followed(bus: PrivateBus) -> N
         assert 1 == bluez.calls.count("hci0.StartDiscovery")
 
 
+async def test_what_another_adapter_heard_is_no_handle_any_more(bus: PrivateBus) -> None:
+    """The adapter comes back as hci1: a device that it has not heard since is not offered by its object of hci0."""
+    async with fake_bluez(bus.address, adapter(devices=[METER])) as bluez, at_work(source := make_source(OURS)):
+        await until_state(source, RadioState.HEARING)
+        assert source.heard(METER) is not None
+        back = bluez.unplug("hci0")
+        await until_state(source, RadioState.ABSENT)
+        back.name, back.devices = "hci1", []
+        bluez.plug(back)
+        await bluez.until_called("hci1.StartDiscovery")
+        assert source.heard(METER) is None
+
+
 async def test_bluetoothd_that_restarts_is_survived(bus: PrivateBus) -> None:
     """C3: killed without a word and started again, it is scanning for us again."""
     async with fake_bluez(bus.address, adapter()) as bluez, at_work(source := make_source(OURS)):
@@ -307,6 +320,31 @@ async def test_reset_goes_through_the_library_or_says_why_not(
             with pytest.raises(RungFailed, match=reason):
                 await session.reset()
     assert ([] if answer is None else [(3, OURS, True)]) == asked
+
+
+async def test_reset_that_brings_the_adapter_back_is_a_rung_like_others(
+    bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter leaves the bus while it is reset and comes back deaf, as hci1: one reset, then a person is told."""
+    falling = adapter()
+    resets = 0
+
+    async def recover_adapter(_hci: int, _mac: str, gone_silent: bool = False) -> bool:
+        nonlocal resets
+        resets += 1
+        if resets == 1:
+            bluez.unplug("hci0")
+            bluez.plug(adapter("hci1", is_deaf=True))
+        return gone_silent
+
+    library = types.ModuleType("bluetooth_auto_recovery")
+    library.recover_adapter = recover_adapter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bluetooth_auto_recovery", library)
+    async with fake_bluez(bus.address, falling) as bluez, at_work(source := make_source()):
+        await until_state(source, RadioState.HEARING)
+        falling.is_deaf = True
+        await until_state(source, RadioState.DEAF)
+    assert 1 == resets
 
 
 async def test_scan_command_switches_nothing_off(bus: PrivateBus) -> None:

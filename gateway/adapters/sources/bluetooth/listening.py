@@ -1,13 +1,15 @@
 """What one configured device tells everybody, from the scanner's callback to the store.
 
-The callback only compares and puts into a bounded queue. One task per device does the rest; what a scale has said it
-will not say again, so that a batch is offered to the store until it is taken.
+The callback only compares and puts into a bounded queue. What a scale has said it will not say again, so that a batch
+is offered to the store until it is taken; meanwhile the packets that follow are listened to, of which few are results.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, tzinfo
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,12 +19,14 @@ from gateway.devices.advert import Advert
 from gateway.devices.drivers import Driver
 from gateway.devices.procedures import Keep, Listener
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.model import Checkpoint, DeviceId
+from gateway.model import Batch, Checkpoint, DeviceId
 from gateway.ports import Clock, DeviceSighting, Intake
+from gateway.supervisor import contain
 
 __all__ = ["Listening"]
 
 _QUEUE: Final = 64
+_BATCHES: Final = 256
 _FIRST_PAUSE_S: Final = 0.5
 log = structlog.get_logger()
 _Heard = tuple[Driver, Advert, datetime]
@@ -43,6 +47,7 @@ class Listening:
         self._retry_s = retry_s
         self._material = Material(device_id, zone)
         self._heard: asyncio.Queue[_Heard] = asyncio.Queue(maxsize=_QUEUE)
+        self._batches: asyncio.Queue[tuple[Batch, int, datetime]] = asyncio.Queue(maxsize=_BATCHES)
         self._last: Advert | None = None
         self._listener: Listener | None = None
         self._driver: Driver | None = None
@@ -66,9 +71,19 @@ class Listening:
 
     async def run(self, intake: Intake) -> None:
         """Make readings of what is heard, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._for_ever(partial(self._next, intake)))
+            tasks.create_task(self._for_ever(partial(self._keep, intake)))
+
+    async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._next(intake)
+                await contain(
+                    f"bluetooth.{self.device_id}.listening",
+                    work,
+                    otherwise=lambda _error: None,
+                    passing=GatewayError,
+                )
             except GatewayError as error:
                 log.warning("bluetooth.broadcast_lost", device=self.device_id, error=type(error).__name__)
 
@@ -79,17 +94,18 @@ class Listening:
                 driver, advert, heard_at = await self._heard.get()
         except TimeoutError:
             if self._listener is not None:
-                await self._keep_all(intake, self._listener.on_silence(), self._clock.now())
+                await self._offer(self._listener.on_silence(), self._clock.now())
             return
         listener = await self._listener_of(driver, intake)
         if listener is not None:
-            await self._keep_all(intake, listener.on_advert(advert, heard_at), heard_at)
+            await self._offer(listener.on_advert(advert, heard_at), heard_at)
 
     async def _listener_of(self, driver: Driver, intake: Intake) -> Listener | None:
         """The driver's listener, begun with the last durable checkpoint."""
         if driver is not self._driver and driver.listen is not None:
             state = None
             if driver.checkpoint is not None:
+                await self._batches.join()
                 checkpoint = await self._patiently_read(intake, driver.checkpoint)
                 state = None if checkpoint is None else checkpoint.state
             self._listener, self._driver = driver.listen(state), driver
@@ -104,18 +120,29 @@ class Listening:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, self._retry_s)
 
-    async def _keep_all(self, intake: Intake, keeps: list[Keep], heard_at: datetime) -> None:
+    async def _offer(self, keeps: list[Keep], heard_at: datetime) -> None:
         for keep in keeps:
             batch = self._material.batch(keep, heard_at, clock_is_trusted=self._clock.is_trusted)
-            pause_s = min(_FIRST_PAUSE_S, self._retry_s)
-            while True:
-                try:
-                    await intake.submit(batch)
-                    await intake.sighted(DeviceSighting(self.device_id, heard_at))
-                except StoreUnavailable:
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, self._retry_s)
-                else:
-                    break
-            if keep.records:
-                log.info("bluetooth.broadcast_kept", device=self.device_id, records=len(keep.records))
+            await self._batches.put((batch, len(keep.records), heard_at))
+
+    async def _keep(self, intake: Intake) -> None:
+        """One batch, offered until it is taken."""
+        batch, records, heard_at = await self._batches.get()
+        try:
+            await self._patiently_submit(intake, batch, heard_at)
+        finally:
+            self._batches.task_done()
+        if records:
+            log.info("bluetooth.broadcast_kept", device=self.device_id, records=records)
+
+    async def _patiently_submit(self, intake: Intake, batch: Batch, heard_at: datetime) -> None:
+        pause_s = min(_FIRST_PAUSE_S, self._retry_s)
+        while True:
+            try:
+                await intake.submit(batch)
+                await intake.sighted(DeviceSighting(self.device_id, heard_at))
+            except StoreUnavailable:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._retry_s)
+            else:
+                return

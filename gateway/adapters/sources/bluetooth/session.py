@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import structlog
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
-from bleak.exc import BleakCharacteristicNotFoundError, BleakError, BleakGATTProtocolError
+from bleak.exc import BleakCharacteristicNotFoundError, BleakDBusError, BleakError, BleakGATTProtocolError
 
 from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.radio.turns import Turn, Turns
@@ -49,7 +49,9 @@ MADE_ROOM: Final = "made_room"
 _UNLIKELY: Final = 0x0E
 """Also what BlueZ answers to a request whose link has ended; that it has ended is said a moment later."""
 _NEWS_S: Final = 1.0
-_WANTS_BOND: Final = frozenset({0x05, 0x0C, 0x0F})
+_INSUFFICIENT_AUTHENTICATION: Final = 0x05
+_WANTS_BOND: Final = frozenset({_INSUFFICIENT_AUTHENTICATION, 0x0C, 0x0F})
+_SUBSCRIBABLE: Final = frozenset({"notify", "indicate"})
 _BOX_SIZE: Final = 8192
 _AT_ONCE: Final = 256
 _FIRST_PAUSE_S: Final = 0.5
@@ -68,6 +70,18 @@ def heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _att_code(error: BleakGATTProtocolError | BleakDBusError) -> int | None:
+    """What the device refused with; None: it is the platform that failed.
+
+    BlueZ says "Not paired" for 0x05, 0x0C and 0x0F, and bleak lets that through.
+    Source: BlueZ `src/gatt-client.c`, create_gatt_dbus_error.
+    """
+    if isinstance(error, BleakGATTProtocolError):
+        return int(error.code)
+    is_unpaired = error.dbus_error == "org.bluez.Error.NotPermitted" and "not paired" in str(error).lower()
+    return _INSUFFICIENT_AUTHENTICATION if is_unpaired else None
 
 
 def _nobody(_fact: Mark) -> None:
@@ -96,6 +110,7 @@ class Mailbox:
     Attributes:
         received: how many notifications have come.
         is_lost: the link is gone.
+        is_given_up: it was not the device that ended it: somebody needs the device, or the radio has gone.
         has_overflowed: something was dropped, and so is everything after it, lest a procedure step over the hole: the
             contact must end, the device still has its records.
     """
@@ -108,6 +123,7 @@ class Mailbox:
         self._is_closed = False
         self.received = 0
         self.is_lost = False
+        self.is_given_up = False
         self.has_overflowed = False
 
     def put(self, char: str, data: bytes) -> None:
@@ -142,6 +158,11 @@ class Mailbox:
     def close(self) -> None:
         """Take in nothing more; what is there can still be taken out."""
         self._is_closed = True
+
+    def give_up(self) -> None:
+        """End the link from our side."""
+        self.is_given_up = self.is_given_up or not self.is_lost
+        self.lose()
 
     async def take(self, timeout_s: float | None) -> list[tuple[str, bytes]]:
         """What has come, in order, a few hundred at most; empty after `timeout_s` of silence or at the end of the link.
@@ -196,7 +217,7 @@ class LinkSession:
         self._settings = settings
         self._turn = turn
         self._turns = turns
-        turn.on_leave, turn.on_lost = mailbox.stir, mailbox.lose
+        turn.on_leave, turn.on_lost = mailbox.stir, mailbox.give_up
         self._on_fact = on_fact
         self._has_paired = False
         self.records_kept = 0
@@ -208,6 +229,19 @@ class LinkSession:
             await self._submit(rest, is_told_once=True)
             self.records_kept += 1
         return closed
+
+    async def keep_late(self, procedure: Procedure) -> None:
+        """After the link was given back: what the device still said meanwhile, as far as it says it once only.
+
+        Args:
+            procedure: of the device's kind, not begun; it only makes records of what has come.
+        """
+        requests: list[Request] = []
+        while messages := await self._mailbox.take(0):
+            requests += [request for message in messages for request in procedure.on_notify(*message)]
+        for request in merged([*requests, *procedure.on_link_lost()] if requests else []):
+            if isinstance(request, Keep) and request.is_told_once:
+                await self._keep(request)
 
     async def _carry_out(self, procedure: Procedure) -> Close:
         try:
@@ -342,8 +376,9 @@ class LinkSession:
                     return await operation()
             except BleakCharacteristicNotFoundError:
                 return ATT_NOT_FOUND
-            except BleakGATTProtocolError as error:
-                code = int(error.code)
+            except (BleakGATTProtocolError, BleakDBusError) as error:
+                if (code := _att_code(error)) is None:
+                    raise _LinkEnded(type(error).__name__) from error
                 if code == _UNLIKELY and await self._mailbox.is_lost_within(_NEWS_S):
                     raise _LinkEnded("in the middle of a request") from error
                 if code not in _WANTS_BOND:
@@ -373,8 +408,11 @@ class LinkSession:
         def notified(_: BleakGATTCharacteristic, data: bytearray) -> None:
             self._mailbox.put(char, bytes(data))
 
+        characteristic = self._find(char)
+        if not _SUBSCRIBABLE & set(characteristic.properties):  # BlueZ's error for that would look like a lost link
+            raise BleakCharacteristicNotFoundError(char)
         # StartNotify keeps the order across characteristics; AcquireNotify gives each its own socket and does not
-        await self._client.start_notify(self._find(char), notified, bluez={"use_start_notify": True})
+        await self._client.start_notify(characteristic, notified, bluez={"use_start_notify": True})
 
     def _find(self, char: str) -> BleakGATTCharacteristic:
         """The characteristic, looked for in the driver's own services first: several services may have one of it."""

@@ -31,13 +31,14 @@ from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
-from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
-from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind
+from gateway.adapters.sources.bluetooth.watch import GIVEN_UP, NO_SLOT, Found, Watch
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind, recognised
 from gateway.devices.procedures import Close, Outcome, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
+from gateway.supervisor import contain, supervise
 
 __all__ = ["BluetoothSource"]
 
@@ -151,8 +152,7 @@ class BluetoothSource:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._work = tasks, intake
-                for manager in self._managers:
-                    tasks.create_task(manager.run(), name=f"bluetooth.radio.{manager.radio.name}")
+                self._listen(tasks)
                 for watch in self._watches.values():
                     self._start(watch)
         finally:
@@ -162,8 +162,13 @@ class BluetoothSource:
     async def listen(self) -> None:
         """Only hear, for ever: nothing is connected and nothing is read."""
         async with asyncio.TaskGroup() as tasks:
-            for manager in self._managers:
-                tasks.create_task(manager.run(), name=f"bluetooth.radio.{manager.radio.name}")
+            self._listen(tasks)
+
+    def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        """Each radio by itself; in the order of the settings, since the name of one may be an address."""
+        for number, manager in enumerate(self._managers, 1):
+            name = f"bluetooth.radio.{number}"
+            tasks.create_task(supervise(name, manager.run), name=name)
 
     # --- the radios ---------------------------------------------------------------------------------------------
 
@@ -285,7 +290,7 @@ class BluetoothSource:
             name = f"bluetooth.{watch.device.device_id}"
             listening = self._listening[(watch.device.address or "").upper()]
             self._tasks[watch.device.device_id] = (
-                tasks.create_task(self._attend(watch, intake), name=name),
+                tasks.create_task(supervise(name, partial(self._attend, watch, intake)), name=name),
                 tasks.create_task(listening.run(intake), name=f"{name}.listening"),
             )
 
@@ -311,7 +316,10 @@ class BluetoothSource:
             watch.offer(Found(heard, driver, driver.open, manager))
 
     def _is_best(self, watch: Watch, manager: RadioManager, address: str, heard: Heard) -> bool:
-        """Whether no other radio should take it: one that has its keys, or hears it clearly better and has a slot."""
+        """Whether no other radio should take it: one that has its keys, or hears it clearly better and has a slot.
+
+        A radio that has just failed to reach it gives way to any other that hears it: it may be unable to connect.
+        """
         if len(self._managers) == 1:
             return True
         now_s = self._clock.monotonic()
@@ -321,13 +329,13 @@ class BluetoothSource:
             if watch.bonded_with == other.radio.name:
                 return False
             there = other.neighbourhood.find(address)
-            is_there = there is not None and now_s - there.last_s <= FRESH_S and not other.turns.is_full
-            if (
-                there is not None
-                and is_there
-                and watch.bonded_with != manager.radio.name
-                and _strength(there.rssi_dbm) > _strength(heard.rssi_dbm) + _BETTER_DB
-            ):
+            if there is None or now_s - there.last_s > FRESH_S or other.turns.is_full:
+                continue
+            if watch.bonded_with == manager.radio.name or watch.unreached_by == other.radio.name:
+                continue
+            if watch.unreached_by == manager.radio.name:
+                return False
+            if _strength(there.rssi_dbm) > _strength(heard.rssi_dbm) + _BETTER_DB:
                 return False
         return True
 
@@ -339,10 +347,11 @@ class BluetoothSource:
         while True:
             found = await watch.next_found()
             manager = found.manager
+            family = recognised(found.driver, watch.identity, self._drivers)
             async with manager.turns.turn(
                 device_id,
                 awake_since_s=found.heard.awake_since_s,
-                wake_s=found.driver.quirks.wake_s or _ASSUMED_WAKE_S.get(watch.device.kind),
+                wake_s=family.quirks.wake_s or _ASSUMED_WAKE_S.get(watch.device.kind),
                 is_awake=partial(manager.is_awake, address),
             ) as turn:
                 if turn is not None and not self._holds[address]:
@@ -366,22 +375,26 @@ class BluetoothSource:
         )
         try:
             with watch.visiting(visit):
-                closed = await visit.run()
+                closed = await contain(f"bluetooth.{device_id}", visit.run, otherwise=_unforeseen, passing=GatewayError)
         except StoreUnavailable:
             closed = Close(Outcome.NOT_KEPT)
         except GatewayError as error:
             closed = Close(Outcome.RETRY_LATER, type(error).__name__)
+        except asyncio.CancelledError:  # a library's own, unless the next line says otherwise
+            closed = Close(Outcome.LINK_LOST, "cancelled")
         heed_cancellation()
         watch.settle(
             closed,
             records_kept=visit.records_kept,
             lasted_s=self._clock.monotonic() - began,
-            wake_s=found.driver.quirks.wake_s,
+            wake_s=visit.driver.quirks.wake_s,
             link_hold_s=_BLUEZ_HOLD_S if found.manager.radio.control is not None else 0.0,
         )
         if closed.detail == NO_SLOT:
             log.debug("bluetooth.no_slot", device=device_id)
             return
+        if closed.outcome is Outcome.LINK_LOST and closed.detail != GIVEN_UP and not visit.has_connected:
+            watch.unreached_by = found.manager.radio.name
         fields = {"device": device_id, "driver": found.driver.name, "outcome": closed.outcome.value}
         if watch.state.state is LinkState.ASLEEP:
             log.info("bluetooth.device_read", **fields, records=visit.records_kept)
@@ -389,6 +402,10 @@ class BluetoothSource:
             log.info("bluetooth.sensor_looked_at", **fields, records=visit.records_kept)
         elif watch.state.detail != before:
             log.warning("bluetooth.contact_failed", **fields, detail=closed.detail)
+
+
+def _unforeseen(error: Exception) -> Close:
+    return Close(Outcome.RETRY_LATER, type(error).__name__)
 
 
 def _strength(rssi_dbm: int | None) -> int:

@@ -15,7 +15,7 @@ from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.adapters.sources.bluetooth.states import LinkState
-from gateway.adapters.sources.bluetooth.watch import NO_SLOT, Found, Watch
+from gateway.adapters.sources.bluetooth.watch import GIVEN_UP, NO_SLOT, Found, Watch
 from gateway.devices.drivers import Driver, Opening, Permissions, recognised
 from gateway.devices.procedures import (
     ClockChange,
@@ -49,6 +49,7 @@ class Visit:
 
     Attributes:
         records_kept: how many records have been made durable.
+        has_connected: the device was reached.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class Visit:
         self._may = may
         self._mailbox = Mailbox()
         self._has_said_facts = False
+        self._opening: Opening | None = None
+        self.has_connected = False
         self._material = Material(
             watch.device.device_id, zone, live_interval=timedelta(seconds=settings.live_interval_s)
         )
@@ -103,6 +106,7 @@ class Visit:
             turns=manager.turns,
             on_fact=self._tell,
         )
+        self._refine(watch.identity)
 
     @property
     def driver(self) -> Driver:
@@ -118,9 +122,13 @@ class Visit:
         """How it ended. Raises StoreUnavailable where even the checkpoint cannot be read."""
         self._watch.enter(LinkState.CONNECTING)
         try:
-            return await self._connect() or await self._read_out()
+            closed = await self._connect() or await self._read_out()
         finally:
             await self._hang_up()
+        if self._opening is not None:  # a platform takes its time over it, and confirms what comes meanwhile
+            await self._session.keep_late(self._open(self._opening))
+        is_ours = closed.outcome is Outcome.LINK_LOST and self._mailbox.is_given_up
+        return Close(Outcome.LINK_LOST, GIVEN_UP) if is_ours else closed
 
     async def _connect(self) -> Close | None:
         """None when there is a link whose services are known."""
@@ -140,8 +148,10 @@ class Visit:
                     return Close(Outcome.NEEDS_PAIRING, "it is reached again and again, and our keys do not open it")
             return Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
         self._watch.cut_off = 0
+        self.has_connected = True
         self._turns.connected()
-        return None
+        # what was asked for while nobody could be reached
+        return Close(Outcome.LINK_LOST, GIVEN_UP) if self._mailbox.is_given_up else None
 
     async def _read_out(self) -> Close:
         self._watch.enter(LinkState.READING)
@@ -187,6 +197,8 @@ class Visit:
         """A device that hangs up before it has told any record may want a bond, or another one than it has."""
         if closed.outcome is not Outcome.LINK_LOST or not self._driver.quirks.hangs_up_unbonded:
             return closed
+        if self._mailbox.is_given_up:
+            return closed
         if not was_paired:
             self._watch.wants_bond = True
             return closed
@@ -224,21 +236,20 @@ class Visit:
         self._material.clock_change = None if changed is None else ClockChange.of(changed.state)
         name = self._driver.checkpoint
         checkpoint = None if name is None else await self._intake.checkpoint(device_id, name)
-        return self._open(
-            Opening(
-                local_now,
-                facts=facts,
-                state=None if checkpoint is None else checkpoint.state,
-                scale_user=self._scale_user,
-                may=self._may,
-                clock_is_trusted=clock_is_trusted,
-                quirks=self._driver.quirks,
-            )
+        self._opening = Opening(
+            local_now,
+            facts=facts,
+            state=None if checkpoint is None else checkpoint.state,
+            scale_user=self._scale_user,
+            may=self._may,
+            clock_is_trusted=clock_is_trusted,
+            quirks=self._driver.quirks,
         )
+        return self._open(self._opening)
 
     def hang_up_soon(self) -> None:
         """End the contact as if the link had been lost; what came is kept."""
-        self._mailbox.lose()
+        self._mailbox.give_up()
 
     def _refine(self, facts: Facts) -> None:
         """The family may show only in what the device says about itself; its services stay those of the link."""

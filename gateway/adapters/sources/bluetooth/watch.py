@@ -23,8 +23,10 @@ from gateway.settings import BluetoothSettings
 if TYPE_CHECKING:
     from gateway.adapters.sources.bluetooth.visit import Visit
 
-__all__ = ["NO_SLOT", "Found", "Watch"]
+__all__ = ["GIVEN_UP", "NO_SLOT", "Found", "Watch"]
 
+GIVEN_UP: Final = "given_up"
+"""Detail of a contact that we ended, for a person who needs the device or because the radio went: no fault of it."""
 NO_SLOT: Final = "no_slot"
 """Detail of a contact that did not begin because the radio had no connection left: no fault of the device."""
 
@@ -65,6 +67,7 @@ class Watch:
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
         bonded_with: name of the radio that has keys for it, as far as is known.
+        unreached_by: name of the radio that last failed to connect to it: another that hears it goes first.
         visit: the contact that goes on now.
         told: what has been logged about it, by the name of the fact.
         knows_identity: what the device says about itself has been read since the start.
@@ -92,6 +95,7 @@ class Watch:
         self._on_change = on_change
         self._chance = chance
         self.bonded_with: str | None = None
+        self.unreached_by: str | None = None
         self.visit: Visit | None = None
         self._is_idle = False
         self._rests = asyncio.Event()
@@ -130,9 +134,10 @@ class Watch:
     async def next_found(self) -> Found:
         """Wait for an advertisement that begins after this call and after the pause."""
         self._is_idle = True
-        found = await self._found.get()
-        self._is_idle = False
-        return found
+        try:
+            return await self._found.get()
+        finally:
+            self._is_idle = False
 
     def enter(self, state: LinkState, detail: str | None = None) -> None:
         """Change what people see; `since` moves only when something changed."""
@@ -143,8 +148,9 @@ class Watch:
     def retry(self) -> None:
         """A person has done something about it: forget pauses and refusals."""
         self.not_before = self._clock.monotonic()
-        self._quick_retries = self._failures = 0
-        self.consent_was_refused = False
+        self._quick_retries = self._failures = self.cut_off = 0
+        self.consent_was_refused = self.wants_bond = False
+        self.unreached_by = None
         self._unanswered_consents = 0
 
     def settle(
@@ -168,7 +174,7 @@ class Watch:
             link_hold_s: how long the platform keeps a link after it was given back.
         """
         settings = self._settings
-        if closed.detail == NO_SLOT:
+        if closed.detail in {GIVEN_UP, NO_SLOT}:
             self.enter(LinkState.ASLEEP)
             return
         if closed.detail == CONSENT_UNANSWERED:
@@ -193,6 +199,8 @@ class Watch:
         else:
             pause_s, self._quick_retries = self._longer(settings.retry_s), 0
             self._failures += 1
+        if records_kept > 0 and lasted_s > settings.retry_s:
+            self._failures = 0  # a sensor's contacts end by a lost link, well or not
         if closed.outcome is Outcome.COMPLETE:
             self._failures = 0
             if closed.detail == MADE_ROOM:

@@ -100,6 +100,7 @@ class BluezSession:
     def __init__(self, bluez: Bluez) -> None:
         self._bluez = bluez
         self._path = ""
+        self._removed: set[str] = set()
         self._is_cycling = False
         self._lost = asyncio.Event()
         self._reason = ""
@@ -110,14 +111,20 @@ class BluezSession:
         """The adapter is at this object path now."""
         self._path, self.address = path, address
         self.adapter = path.rpartition("/")[2]
+        if path in self._removed:  # between the answer that named it and now
+            self._lose("removed")
+        self._removed.clear()
 
     def on_signal(self, path: str, interface: str, member: str, body: tuple[Any, ...]) -> None:
         """Every signal of BlueZ, and the coming and going of its service."""
         if member == "NameOwnerChanged":
             self._lose("service_gone")
         elif interface == _OBJECTS and member == "InterfacesRemoved":
-            if len(body) == 2 and body[0] == self._path and _ADAPTER in body[1]:
-                self._lose("removed")
+            if len(body) == 2 and _ADAPTER in body[1]:
+                if not self._path:
+                    self._removed.add(body[0])
+                elif body[0] == self._path:
+                    self._lose("removed")
         elif interface == _PROPERTIES and member == "PropertiesChanged" and path == self._path:
             is_off = len(body) > 1 and body[0] == _ADAPTER and body[1].get("Powered") is False
             if is_off and not self._is_cycling:

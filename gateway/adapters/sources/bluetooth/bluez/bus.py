@@ -91,7 +91,8 @@ class Bluez:
     async def wait_lost(self) -> None:
         """Return when the bus has gone."""
         try:
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+            # shielded: who stops waiting would cancel the one future that the bus has for everybody
+            await asyncio.shield(self._bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
         except (OSError, EOFError):
             return
 

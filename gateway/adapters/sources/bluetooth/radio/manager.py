@@ -45,6 +45,7 @@ _EVERYBODY: Final = [(0, AdvertisementDataType.FLAGS, flags) for flags in _FLAGS
 """BlueZ hears passively only what fits a pattern: the values of Flags that devices of our kinds send."""
 _LINK_PATIENCE: Final = 3
 """A sensor with a link may be the only device in the house: it does not advertise, and speaks every five minutes."""
+_SILENT: Final = frozenset({RadioState.STARTING, RadioState.QUIET, RadioState.DEAF, RadioState.RECOVERING})
 log = structlog.get_logger()
 
 
@@ -110,6 +111,7 @@ class RadioManager:
         self._chance = chance
         self._wants_passive = settings.scanning == "passive"
         self._address: str | None = None
+        self._handles_of: str | None = None
         self.turns.on_alive = self._on_link
         self._packet = asyncio.Event()
         self._silences = Silences()
@@ -146,8 +148,10 @@ class RadioManager:
         while True:
             try:
                 async with self._attached() as session:
-                    pause_s = self._pace.first_pause_s
+                    began_s = self._clock.monotonic()
                     reason = await self._listen(session)
+                if self._clock.monotonic() - began_s > self._pace.longest_pause_s:  # not one that comes and goes
+                    pause_s = self._pace.first_pause_s
                 log.warning("bluetooth.adapter_lost", radio=self._label, reason=reason)
                 self.turns.lose_links()
                 self._enter(RadioState.ABSENT)
@@ -167,7 +171,10 @@ class RadioManager:
             yield _NoControl()
             return
         async with self.radio.control.attach() as session:
+            if session.adapter != self._handles_of:
+                self.neighbourhood.clear()
             self.adapter, self._address = session.adapter, session.address
+            self._handles_of = session.adapter
             try:
                 yield session
             finally:
@@ -192,13 +199,14 @@ class RadioManager:
         try:
             if not self._episode.tried:
                 self._silent_since_s = self._clock.monotonic()
+            if not self._episode.tried or self._state in {RadioState.ABSENT, RadioState.BLOCKED}:
                 self._enter(RadioState.STARTING)
-            while True:
+            while not lost.done():
                 await self._scan(lost)
                 heed_cancellation()
-                if lost.done():
-                    return lost.result()
-                await self._climb(session)
+                if not lost.done():
+                    await self._climb(session)
+            return lost.result()
         finally:
             lost.cancel()
             await asyncio.wait([lost])
@@ -207,7 +215,8 @@ class RadioManager:
         """Listen until the adapter is lost, it fails, or nothing at all has been heard for too long."""
         scanner = await self._started()
         if scanner is None:
-            self._episode.has_failed = True
+            # an adapter that a reset has taken off the bus for a moment has not failed
+            self._episode.has_failed = self._episode.has_failed or not lost.done()
             return
         if self._episode.has_failed:  # it listens again: what silence means is another question
             if self._episode.tried:
@@ -300,7 +309,7 @@ class RadioManager:
         if not self._episode.has_failed:
             self._last_heard = self._clock.now()
             now_s = self._clock.monotonic()
-            if self._state in {RadioState.STARTING, RadioState.QUIET, RadioState.DEAF}:
+            if self._state in _SILENT:
                 self._hears_again(now_s)
                 self._packet.set()
             self._silent_since_s = now_s
@@ -337,6 +346,8 @@ class RadioManager:
                 await asyncio.sleep(self._pace.first_pause_s)
             return
         await self.turns.wait_free(self._pace.silence_s)  # a link that is up is worth more than the rung
+        if episode is not self._episode:  # it was heard meanwhile
+            return
         try:
             async with asyncio.timeout(self._pace.rung_s):
                 await (session.power_cycle() if rung is Rung.POWER_CYCLE else session.reset())

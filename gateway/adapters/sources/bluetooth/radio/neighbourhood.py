@@ -107,6 +107,10 @@ class Neighbourhood:
         self._heard.move_to_end(address)
         return known
 
+    def clear(self) -> None:
+        """Forget everybody: the handles belong to an adapter that has gone."""
+        self._heard.clear()
+
     def find(self, address: str) -> Heard | None:
         """What is remembered of an address (upper case); None: not heard in the last minutes."""
         self._forget()

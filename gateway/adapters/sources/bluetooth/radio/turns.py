@@ -145,6 +145,7 @@ class Turns:
         """The holder has read everything and only follows what happens: it may be asked to leave."""
         if turn.following_since_s is None:
             turn.following_since_s = self._clock.monotonic()
+            self._forget_sleepers()
             self._make_room()
 
     def exhausted(self) -> None:
@@ -206,6 +207,15 @@ class Turns:
     def _waited(self) -> None:
         self._timer = None
         self._serve()
+
+    def _forget_sleepers(self) -> None:
+        """Who fell asleep while the slots were busy asks again when it wakes; in the queue it could not, and the
+        follower would never hear of it.
+        """
+        for wish in [wish for wish in self._wishes if not wish.is_awake()]:
+            self._wishes.remove(wish)
+            if not wish.granted.done():
+                wish.granted.set_result(None)
 
     def _make_room(self, *, is_urgent: bool = False) -> None:
         """Ask the follower that has been at it for longest, one for each that waits and has no slot coming."""
