@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -44,8 +45,15 @@ ADAPTER_FILES = [path for path in FILES if path.parts[1] == "adapters"]
 
 
 def parsed(path: PurePosixPath) -> ast.Module:
-    """The syntax tree of one module."""
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+    """The syntax tree of one module.
+
+    CPython 3.11 fails when a collection in mid-parse runs somebody's finalizer (python/cpython issue 106905).
+    """
+    gc.disable()
+    try:
+        return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+    finally:
+        gc.enable()
 
 
 def package_of(path: PurePosixPath) -> list[str]:
