@@ -32,7 +32,7 @@ def register(commands: Commands) -> None:
         "scan",
         help="Bluetooth devices in range",
         description="Listens, connects to nothing, and says what was heard: name, signal, family, and whether it is "
-        "new, configured, or of a family that is known but cannot be read. Works beside a running gateway.",
+        "new, configured, or known but not readable, and why, and the way round. Works beside a running gateway.",
     )
     add_config(parser)
     parser.add_argument("--seconds", type=seconds, default=10.0, metavar="N", help="how long to listen (default: 10)")
@@ -97,7 +97,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     neighbours, reports = await listened(settings, arguments.seconds)
     drivers = {driver.name: driver for driver in load_drivers()}
-    rows = [_row(neighbour, drivers) for neighbour in neighbours if neighbour.driver or neighbour.device_id]
+    rows = [_row(neighbour, drivers) for neighbour in neighbours if _is_known(neighbour)]
     others = len(neighbours) - len(rows)
     if arguments.json:
         radios = [line.as_json() for line in RadioLine.of(reports)]
@@ -111,8 +111,14 @@ async def _run(arguments: argparse.Namespace) -> int:
     return 0 if all(map(is_well, reports)) else 1
 
 
+def _is_known(neighbour: Neighbour) -> bool:
+    return bool(neighbour.driver or neighbour.device_id or neighbour.not_read)
+
+
 def _row(neighbour: Neighbour, drivers: dict[str, Driver]) -> dict[str, Any]:
-    driver = drivers.get(neighbour.driver or "")
+    from gateway.devices.models import not_read_named
+
+    driver, not_read = drivers.get(neighbour.driver or ""), not_read_named(neighbour.not_read)
     can_read = driver is not None and (driver.open is not None or driver.listen is not None)
     return {
         "address": neighbour.address,
@@ -120,9 +126,16 @@ def _row(neighbour: Neighbour, drivers: dict[str, Driver]) -> dict[str, Any]:
         "rssi_dbm": neighbour.rssi_dbm,
         "kind": None if neighbour.kind is None else neighbour.kind.value,
         "driver": neighbour.driver,
-        "title": driver.title if driver is not None and driver.title else None,
+        "title": not_read.title
+        if not_read is not None
+        else driver.title
+        if driver is not None and driver.title
+        else None,
         "status": "configured" if neighbour.device_id else "new" if can_read else "not_readable",
         "device": neighbour.device_id,
+        "not_read": neighbour.not_read,
+        "reason": None if not_read is None else not_read.reason[1],
+        "route": None if not_read is None or not_read.route is None else not_read.route[1],
     }
 
 
@@ -134,4 +147,5 @@ def _sentence(row: dict[str, Any]) -> str:
     }[row["status"]]
     signal = "    ?" if row["rssi_dbm"] is None else f"{row['rssi_dbm']:5}"
     family = row["title"] or (row["kind"] or "device").replace("_", " ")
-    return f"{row['address']}  {signal} dBm  {family}  {row['name'] or '(no name)'}  {status}"
+    line = f"{row['address']}  {signal} dBm  {family}  {row['name'] or '(no name)'}  {status}"
+    return "\n    ".join((line, *(row[part] for part in ("reason", "route") if row[part])))

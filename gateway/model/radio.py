@@ -24,6 +24,8 @@ class Neighbour:
         kind: what it is by that driver; None likewise.
         device_id: the enrolled device with this address; None: not one of ours.
         first_heard_at, last_heard_at: UTC, gateway clock.
+        not_read: recognised and not readable: name of the reason among `gateway.devices.models.NOT_READ`; None: nothing
+            is known about it, or a driver claims it.
     """
 
     address: str
@@ -34,6 +36,7 @@ class Neighbour:
     device_id: DeviceId | None
     first_heard_at: datetime
     last_heard_at: datetime
+    not_read: str | None = None
 
 
 class RadioState(enum.StrEnum):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.devices.drivers import Driver, Steps
+from gateway.devices.models import NotRead, not_read_named
 from gateway.model import DeviceId, DeviceKind, Neighbour, PairingAttempt, PairingState, Person, PersonId
 from gateway.pairing.desk import PairingDesk, PairingRefused
 from gateway.pairing.household import Household, Naming
@@ -65,10 +66,10 @@ class PairingOffice:
     async def state(self) -> dict[str, Any]:
         """Everything that a page needs, as JSON values; the digits are in it while a person must see them."""
         attempt = self._desk.attempt
-        neighbours = [self._neighbour(near) for near in self._radios.neighbours()]
+        neighbours = sorted(map(self._neighbour, self._radios.neighbours()), key=_most_telling_first)
         return {
             "attempt": None if attempt is None else self._attempt(attempt),
-            "neighbours": sorted(neighbours, key=lambda near: ("new", "yours", "unreadable").index(near["status"])),
+            "neighbours": neighbours,
             "devices": await self._devices(),
             "people": [{"person_id": p.person_id, "name": p.display_name} for p in self._people.values()],
         }
@@ -154,15 +155,17 @@ class PairingOffice:
 
     def _neighbour(self, near: Neighbour) -> dict[str, Any]:
         status = "yours" if near.device_id else "new" if near.driver else "unreadable"
+        not_read = not_read_named(near.not_read)
         return {
             "address": near.address,
             "name": near.name,
-            "title": self._title(near.driver),
+            "title": self._title(near.driver) if not_read is None else not_read.title,
             "kind": near.kind.value if near.kind else None,
             "device_id": near.device_id,
             "signal": _signal(near.rssi_dbm),
             "status": status,
             "steps": self._steps(near.driver),
+            "not_read": _words(not_read),
         }
 
     async def _devices(self) -> list[dict[str, Any]]:
@@ -183,6 +186,7 @@ class PairingOffice:
                     "is_configured": enrolment is None,
                     "is_authenticated": None if enrolment is None else enrolment.is_authenticated,
                     "needs_pairing": device.device_id in refused,
+                    "not_read": _words(not_read_named(heard.not_read if heard else None)),
                     "steps": self._steps(heard.driver if heard else None),
                 }
             )
@@ -196,6 +200,19 @@ class PairingOffice:
         driver = self._drivers.get(driver_name or "")
         steps = driver.pairing if driver is not None and driver.pairing is not None else _GENERIC
         return {"fr": list(steps.fr), "en": list(steps.en)}
+
+
+def _most_telling_first(row: Mapping[str, Any]) -> tuple[int, bool]:
+    return ("new", "yours", "unreadable").index(row["status"]), row["not_read"] is None
+
+
+def _words(not_read: NotRead | None) -> dict[str, Any] | None:
+    if not_read is None:
+        return None
+    reason, route = (
+        dict(zip(("fr", "en"), said or (None, None), strict=True)) for said in (not_read.reason, not_read.route)
+    )
+    return {"name": not_read.name, "reason": reason, "route": route if not_read.route else None}
 
 
 def _signal(rssi_dbm: int | None) -> str:

@@ -41,6 +41,10 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
     "pairing_is_new": ("nouveau", "new"),
     "pairing_is_yours": ("à vous", "yours"),
     "pairing_is_unreadable": ("non lisible par la passerelle", "not readable by the gateway"),
+    "pairing_no_route": (
+        "Ses mesures ne peuvent pas arriver jusqu'ici.",
+        "Its readings cannot reach the gateway.",
+    ),
     "pairing_signal_strong": ("tout près", "very near"),
     "pairing_signal_fair": ("à portée", "in reach"),
     "pairing_signal_weak": ("loin", "far"),

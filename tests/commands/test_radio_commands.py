@@ -15,6 +15,7 @@ from gateway.cli import build_parser
 from gateway.commands import radio as radio_command
 from gateway.commands import scan as scan_command
 from gateway.devices.drivers import GENERIC_DRIVERS
+from gateway.devices.models import not_read_named
 from gateway.model import DeviceId, DeviceKind, Neighbour, RadioState
 from gateway.sandbox.peripherals import VirtualMeter
 from gateway.sandbox.radio import VirtualAir
@@ -60,6 +61,24 @@ def test_scan_names_the_three_kinds_of_device_and_no_serial() -> None:
     assert f"{METER}    -60 dBm  scale  meter+…  new" == scan_command._sentence(rows[0])
     assert scan_command._sentence(rows[1]).endswith("configured as bath")
     assert scan_command._sentence(rows[2]).endswith("Acme Meter  meter+…  known, but cannot be read")
+
+
+def test_scan_says_why_a_known_device_is_not_read() -> None:
+    """The reason and the way round, in the sentence and for programs."""
+    neighbour = Neighbour(METER, "eufy T9140", -60, None, None, None, NOW, NOW, "eufy.own_protocol")
+    assert scan_command._is_known(neighbour)
+    assert not scan_command._is_known(replace(neighbour, not_read=None))
+    row = scan_command._row(neighbour, {})
+    entry = not_read_named("eufy.own_protocol")
+    assert entry is not None
+    assert entry.route is not None
+    assert ("not_readable", "eufy.own_protocol") == (row["status"], row["not_read"])
+    assert (entry.reason[1], entry.route[1]) == (row["reason"], row["route"])
+    assert [
+        f"{METER}    -60 dBm  {entry.title}  eufy T…  known, but cannot be read",
+        f"    {entry.reason[1]}",
+        f"    {entry.route[1]}",
+    ] == scan_command._sentence(row).splitlines()
 
 
 async def test_radio_listens_by_itself_when_nobody_answers(

@@ -29,6 +29,7 @@ __all__ = [
     "NotRead",
     "Note",
     "Shown",
+    "not_read_named",
     "why_not_read",
 ]
 
@@ -56,3 +57,8 @@ NOT_READ: tuple[NotRead, ...] = tuple(entry for family in FAMILIES for entry in 
 def why_not_read(advert: Advert) -> NotRead | None:
     """What to tell a person about a device that no driver reads; None: nothing is known about it."""
     return next((entry for entry in NOT_READ if entry.matches(advert)), None)
+
+
+def not_read_named(name: str | None) -> NotRead | None:
+    """The entry with that name; None: there is none."""
+    return next((entry for entry in NOT_READ if entry.name == name), None)

@@ -13,6 +13,7 @@ from bleak.backends.scanner import AdvertisementData
 
 from gateway.devices.advert import Advert, short_uuid
 from gateway.devices.drivers import Driver, driver_for
+from gateway.devices.models import why_not_read
 from gateway.model import DeviceId, DeviceKind, Neighbour
 from gateway.ports import Clock
 
@@ -46,6 +47,7 @@ class Heard:
         device: bleak's handle of the last packet: what a connection needs.
         advert: the last packet.
         driver: who claims it; the last that was found stays when a later packet says less.
+        not_read: why it cannot be read although it is recognised, by name; None: no reason is known.
         rssi_dbm: of the last packet; None: not known.
         is_bonded: the adapter has keys for it, as far as the platform tells.
         awake_since_s: monotonic, first packet after a silence longer than `FRESH_S`.
@@ -56,6 +58,7 @@ class Heard:
     device: BLEDevice
     advert: Advert
     driver: Driver | None
+    not_read: str | None
     name: str | None
     rssi_dbm: int | None
     is_bonded: bool
@@ -94,10 +97,21 @@ class Neighbourhood:
             while len(self._heard) >= _MOST:
                 self._heard.popitem(last=False)
             known = self._heard[address] = Heard(
-                device, advert, driver_for(advert, self._drivers), None, rssi, False, now_s, now_s, now, now
+                device,
+                advert,
+                driver_for(advert, self._drivers),
+                _reason(advert),
+                None,
+                rssi,
+                False,
+                now_s,
+                now_s,
+                now,
+                now,
             )
         elif not _says_the_same(advert, known.advert):
             known.driver = driver_for(advert, self._drivers) or known.driver
+            known.not_read = _reason(advert) or known.not_read
         if now_s - known.last_s > FRESH_S:
             known.awake_since_s = now_s
         if advert.name:
@@ -134,6 +148,7 @@ class Neighbourhood:
                 device_id=self._enrolled(address),
                 first_heard_at=heard.first_at,
                 last_heard_at=heard.last_at,
+                not_read=heard.not_read if heard.driver is None else None,
             )
             for address, heard in self._heard.items()
         )
@@ -157,6 +172,11 @@ def _says_the_same(advert: Advert, before: Advert) -> bool:
         and advert.service_data.keys() == before.service_data.keys()
         and advert.manufacturer_data.keys() == before.manufacturer_data.keys()
     )
+
+
+def _reason(advert: Advert) -> str | None:
+    entry = why_not_read(advert)
+    return None if entry is None else entry.name
 
 
 def _is_bonded(device: BLEDevice) -> bool:
