@@ -23,6 +23,7 @@ from gateway.adapters.sources.bluetooth.bluez.bonds import BluezBonds
 from gateway.adapters.sources.mqtt import MqttSource
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
+from gateway.care import Caretaker
 from gateway.changes import Changes
 from gateway.clock import SystemClock
 from gateway.departures.dispatcher import Dispatcher, Route
@@ -35,7 +36,7 @@ from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
 from gateway.pairing.desk import PairingDesk
 from gateway.pairing.household import Household
 from gateway.pairing.office import PairingOffice
-from gateway.ports import Bonds, Clock, Radios, ReadingStore, Registry, Source
+from gateway.ports import Bonds, Clock, ReadingStore, Registry, Source
 from gateway.settings import Settings, read_secret
 from gateway.summaries import Summaries
 from gateway.supervisor import supervise
@@ -108,7 +109,8 @@ async def run_gateway(
         zones = _zones(settings)
         sources = _sources(settings, clock, backends, zones)
         radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
-        office = open_pairing(settings, store, sources, clock, backends, zones, people, changes.announce)
+        caretaker = _caretaker(store, clock, radios)
+        office = open_pairing(settings, store, sources, clock, backends, zones, people, changes.announce, caretaker)
         routes = []
         for destination in settings.destinations:
             space = MesSpace(destination, accounts_of(destination), clock)
@@ -128,7 +130,7 @@ async def run_gateway(
         if settings.web.enabled:
             names = {destination.id: destination.name for destination in settings.destinations}
             house = ZoneInfo(settings.gateway.time_zone)
-            view = View(store.readings, store.registry, summaries, clock, people, names, radios, house)
+            view = View(store.readings, store.registry, summaries, clock, people, names, radios, house, caretaker)
             url = await _serve(stack, view, changes, settings, clock, office)
 
         def computed() -> None:
@@ -154,7 +156,8 @@ async def run_gateway(
             for source in sources:
                 keep(f"source.{source.name}", _collecting(source, intake))
             if radios is not None:
-                keep("radios", lambda: _announcing(radios, changes))
+                keep("radios", lambda: _announcing(radios.changed, changes))
+                keep("states", lambda: _announcing(radios.state_changed, changes))
             gc.collect()
             gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
@@ -166,11 +169,17 @@ def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[N
     return lambda: source.run(intake)
 
 
-async def _announcing(radios: Radios, changes: Changes) -> None:
-    """Open pages follow the state of the radios."""
+async def _announcing(changed: Callable[[], Awaitable[None]], changes: Changes) -> None:
+    """Open pages follow the state of the radios and of the devices."""
     while True:
-        await radios.changed()
+        await changed()
         changes.announce()
+
+
+def _caretaker(store: SqliteStore, clock: Clock, source: BluetoothSource | None) -> Caretaker:
+    if source is None:
+        return Caretaker(store.readings, store.registry, clock)
+    return Caretaker(store.readings, store.registry, clock, standings=source.states, permissions=source.permissions)
 
 
 def open_pairing(
@@ -182,6 +191,7 @@ def open_pairing(
     zones: dict[DeviceId, tzinfo],
     people: Mapping[PersonId, Person],
     on_change: Callable[[], None],
+    caretaker: Caretaker | None = None,
 ) -> PairingOffice | None:
     """Where people pair devices of the Bluetooth source among `sources`; None: there is none."""
     source = next((source for source in sources if isinstance(source, BluetoothSource)), None)
@@ -207,7 +217,17 @@ def open_pairing(
     def needs_pairing() -> frozenset[DeviceId]:
         return frozenset(s.device_id for s in source.states() if s.state is LinkState.NEEDS_PAIRING)
 
-    return PairingOffice(desk, household, source, bonds, drivers=drivers, people=people, needs_pairing=needs_pairing)
+    return PairingOffice(
+        desk,
+        household,
+        source,
+        bonds,
+        drivers=drivers,
+        people=people,
+        needs_pairing=needs_pairing,
+        caretaker=caretaker,
+        permissions=source.permissions,
+    )
 
 
 def _adapters(settings: Settings) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from gateway.settings import MqttSettings, Settings, WebSettings, read_secret
 __all__ = ["Desk", "ask", "desk_of", "secret_line"]
 
 _ANSWER_S: Final = 10.0
+_WORK_S: Final = 45.0
+"""Unpairing talks to the device first."""
 _ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
 
@@ -77,7 +79,9 @@ class _Far:
         await self.state()
         headers = {"X-Passerelle-Token": self._token}
         try:
-            async with self._session.post(f"{self._url}/{action}", json=dict(fields), headers=headers) as answer:
+            limit = aiohttp.ClientTimeout(total=_WORK_S)
+            url = f"{self._url}/{action}"
+            async with self._session.post(url, json=dict(fields), headers=headers, timeout=limit) as answer:
                 body: dict[str, Any] = await answer.json()
                 return None if answer.status == 200 else body
         except (aiohttp.ClientError, TimeoutError) as error:

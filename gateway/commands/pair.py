@@ -42,6 +42,9 @@ def register(commands: Commands) -> None:
     parser.add_argument("--name", help="what to call a new device")
     parser.add_argument("--person", metavar="ID", help="who owns it")
     parser.add_argument("--kind", help="what it is, when it may be several things")
+    parser.add_argument(
+        "--set-clock", action="store_true", help="let the gateway set a new device's clock when it is wrong"
+    )
     parser.set_defaults(run=_pair)
 
     parser = commands.add_parser(
@@ -64,6 +67,7 @@ def _pair(arguments: argparse.Namespace) -> int:
             name=arguments.name,
             person=arguments.person,
             kind=arguments.kind,
+            set_clock=arguments.set_clock,
         )
     )
 
@@ -82,7 +86,10 @@ async def unpair(settings: Settings, device_id: str, *, backends: Any = None) ->
     """Forget the device's keys and stop reading it. Raises GatewayError with words."""
     async with desk_of(settings, backends) as desk:
         await _act(desk, "unpair", device=device_id)
+        farewell = ((await desk.state())["unpaired"] or {}).get("farewell", "no_bond")
     write_line(f"{device_id}: the pairing is forgotten; its readings stay.")
+    if farewell != "no_bond":
+        write_line(_WORDS(f"pairing_bye_{farewell}"))
 
 
 async def pair(
@@ -93,6 +100,7 @@ async def pair(
     name: str | None = None,
     person: str | None = None,
     kind: str | None = None,
+    set_clock: bool = False,
     backends: Any = None,
 ) -> None:
     """Pair `device`, or one that the person chooses, and add it when it is new. Raises GatewayError with words."""
@@ -110,7 +118,7 @@ async def pair(
         if attempt["is_authenticated"] is False:
             write_line(_WORDS("pairing_marked" if attempt["is_bonded"] else "pairing_open"))
         if attempt["wants_name"]:
-            await _add(desk, attempt, name=name, person=person, kind=kind)
+            await _add(desk, attempt, name=name, person=person, kind=kind, set_clock=set_clock)
         else:
             write_line(f"{attempt['device_id']}: paired.")
 
@@ -214,14 +222,17 @@ async def _give_up(desk: Desk, attempt_id: str) -> None:
     await desk.act("cancel", {"attempt": attempt_id})
 
 
-async def _add(desk: Desk, attempt: dict[str, Any], *, name: str | None, person: str | None, kind: str | None) -> None:
+async def _add(
+    desk: Desk, attempt: dict[str, Any], *, name: str | None, person: str | None, kind: str | None, set_clock: bool
+) -> None:
     people = [row["person_id"] for row in (await desk.state())["people"]]
     kind = kind or attempt["kinds"][0]
     default = _WORDS.kind_named(attempt["kinds"][0]).capitalize()
     name = name or await ask(f"Its name ({default}): ") or default
     if person is None and people:
         person = await ask(f"Its owner ({', '.join(people)}; empty: nobody): ")
-    await _act(desk, "enrol", attempt=attempt["id"], name=name, person=person or None, kind=kind)
+    given = {"name": name, "person": person or None, "kind": kind, "set_clock": set_clock}
+    await _act(desk, "enrol", attempt=attempt["id"], **given)
     device_id = (await desk.state())["attempt"]["device_id"]
     write_line(f"{device_id}: paired and added; its readings are collected while the gateway runs.")
 

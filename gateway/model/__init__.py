@@ -4,7 +4,7 @@ from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, Q
 from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
-from gateway.model.pairing import Enrolment, PairingAttempt, PairingFailure, PairingState
+from gateway.model.pairing import Enrolment, Farewell, PairingAttempt, PairingFailure, PairingState
 from gateway.model.people import Consent, ConsentState, Device, DeviceKind, Person
 from gateway.model.radio import Neighbour, RadioReport, RadioState
 from gateway.model.reading import (
@@ -45,6 +45,7 @@ __all__ = [
     "DeviceId",
     "DeviceKind",
     "Enrolment",
+    "Farewell",
     "GlucoseDay",
     "GlucosePeriod",
     "Meal",

@@ -9,7 +9,7 @@ from datetime import datetime
 from gateway.model.ids import DeviceId
 from gateway.model.people import Device, DeviceKind
 
-__all__ = ["Enrolment", "PairingAttempt", "PairingFailure", "PairingState"]
+__all__ = ["Enrolment", "Farewell", "PairingAttempt", "PairingFailure", "PairingState"]
 
 
 class PairingState(enum.StrEnum):
@@ -64,6 +64,19 @@ class PairingFailure(enum.StrEnum):
     """The gateway itself had to stop."""
 
 
+class Farewell(enum.StrEnum):
+    """What became of a device's own memory of us when a person unpaired it; ours is gone in every case."""
+
+    FORGOTTEN = "forgotten"
+    """The device has deleted its bond with us."""
+    UNABLE = "unable"
+    """It was reached and cannot, or does not want to: its owner deletes the bond in its menu."""
+    NOT_REACHED = "not_reached"
+    """It was out of range, asleep, or the link broke."""
+    NO_BOND = "no_bond"
+    """There was none."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairingAttempt:
     """One attempt to pair one device.
@@ -108,6 +121,7 @@ class Enrolment:
         enrolled_at: UTC.
         is_authenticated: whether digits proved who it is when it was paired.
         scale_user: the owner's slot on a scale, 0..254; its consent code is in a secret file, not here.
+        may_set_clock: a person allows the gateway to set its clock.
         withdrawn_at: UTC; it is not collected from any more, its readings stay. None: it is.
     """
 
@@ -116,3 +130,4 @@ class Enrolment:
     is_authenticated: bool
     scale_user: int | None = None
     withdrawn_at: datetime | None = None
+    may_set_clock: bool = False

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
-from gateway.devices.procedures import ScaleUser
-from gateway.errors import ConfigurationError
-from gateway.model import Device, DeviceId, DeviceKind, Enrolment, PairingAttempt, PairingState, PersonId
+from gateway.devices.drivers import Permissions
+from gateway.devices.procedures import Close, Outcome, Procedure, ScaleUser
+from gateway.devices.procedures.bond_removal import BondRemoval
+from gateway.errors import ConfigurationError, PairingFailed
+from gateway.model import Device, DeviceId, DeviceKind, Enrolment, Farewell, PairingAttempt, PairingState, PersonId
 from gateway.pairing.desk import PairingRefused
 from gateway.ports import Bonds, Clock, Enrolments, Registry
 from gateway.settings import read_secret
@@ -24,18 +26,28 @@ __all__ = ["Collector", "Household", "Naming", "beside_configuration"]
 _LONGEST_NAME: Final = 80
 _HIGHEST_SLOT: Final = 254
 _HIGHEST_CODE: Final = 9999
+_FORGET_S: Final = 20.0
+_MAY_NOTHING: Final = Permissions()
 log = structlog.get_logger()
 
 
 class Collector(Protocol):
     """The running source, as far as devices come and go."""
 
-    def watch(self, device: Device, scale_user: ScaleUser | None = None) -> None:
+    def watch(self, device: Device, scale_user: ScaleUser | None = None, may: Permissions = _MAY_NOTHING) -> None:
         """Collect from one more device from now on; a known one is replaced."""
         ...
 
     def unwatch(self, device_id: DeviceId) -> None:
         """Stop collecting from it."""
+        ...
+
+    def allow(self, device_id: DeviceId, may: Permissions) -> None:
+        """From the next contact on, the gateway may change this on a device."""
+        ...
+
+    async def errand(self, device_id: DeviceId, procedure: Procedure) -> Close:
+        """Carry `procedure` out over a link of its own; LINK_LOST when it is not in range."""
         ...
 
 
@@ -48,6 +60,7 @@ class Naming:
         person_id: its owner; None: its readings wait.
         kind: what it is.
         scale_user, scale_code: slot 0..254 and consent code 0..9999 on a scale that has them; both or neither.
+        may_set_clock: the gateway may set its clock.
     """
 
     name: str
@@ -55,6 +68,7 @@ class Naming:
     kind: DeviceKind
     scale_user: int | None = None
     scale_code: int | None = None
+    may_set_clock: bool = False
 
 
 def beside_configuration(
@@ -146,6 +160,7 @@ class Household:
             enrolled_at=self._clock.now(),
             is_authenticated=bool(attempt.is_authenticated),
             scale_user=naming.scale_user,
+            may_set_clock=naming.may_set_clock,
         )
         if naming.scale_code is not None:
             await asyncio.to_thread(_write_code, self._code_file(device_id), naming.scale_code)
@@ -154,10 +169,33 @@ class Household:
         log.info("pairing.enrolled", device=device_id, kind=naming.kind.value)
         return device
 
-    async def unpair(self, device_id: DeviceId) -> bool:
-        """Forget our keys and stop collecting; the readings stay. Returns whether it had been added by a person.
+    async def paired_again(self, device_id: DeviceId, *, is_authenticated: bool) -> None:
+        """A person has paired a device that was added earlier: keep whether digits proved who it is this time."""
+        for enrolment in await self._enrolments.enrolments():
+            is_meant = enrolment.device.device_id == device_id and enrolment.withdrawn_at is None
+            if is_meant and enrolment.is_authenticated != is_authenticated:
+                await self._enrolments.enrol(replace(enrolment, is_authenticated=is_authenticated))
 
-        A device of the configuration only loses its keys: the file says that it is collected from.
+    async def allow_clock(self, device_id: DeviceId, *, is_allowed: bool) -> None:
+        """From now on the gateway may, or may not, set the clock of a device that was added by a person.
+
+        Raises:
+            PairingRefused: `unknown`: no such device; `configured`: the configuration says it.
+        """
+        known = {device.device_id: enrolment for device, enrolment in await self.devices()}
+        if device_id not in known:
+            raise PairingRefused("unknown")
+        if (enrolment := known[device_id]) is None:
+            raise PairingRefused("configured")
+        changed = replace(enrolment, may_set_clock=is_allowed)
+        await self._enrolments.enrol(changed)
+        self._collector.allow(device_id, Permissions(set_clock=is_allowed))
+
+    async def unpair(self, device_id: DeviceId) -> Farewell:
+        """Forget our keys and stop collecting; the readings stay. Returns what became of the device's own memory of us.
+
+        A device in range that can is first asked to forget us; however that goes, our side is done. A device of the
+        configuration only loses its keys: the file says that it is collected from.
 
         Raises:
             PairingRefused: `unknown`: no such device.
@@ -167,6 +205,7 @@ class Household:
         if device_id not in known:
             raise PairingRefused("unknown")
         device, enrolment = known[device_id]
+        farewell = await self._say_farewell(device)
         if enrolment is not None:
             self._collector.unwatch(device_id)
             await self._enrolments.withdraw_device(device_id, self._clock.now())
@@ -174,7 +213,26 @@ class Household:
             log.info("pairing.withdrawn", device=device_id)
         if device.address is not None:
             await self._bonds.unbond(device.address)
-        return enrolment is not None
+        log.info("pairing.unpaired", device=device_id, farewell=farewell.value)
+        return farewell
+
+    async def _say_farewell(self, device: Device) -> Farewell:
+        """Never in the way of the unpairing: whatever goes wrong here is only told."""
+        try:
+            is_bonded = (device.address or "").upper() in await self._bonds.bonded()
+        except PairingFailed:
+            return Farewell.NOT_REACHED
+        if not is_bonded:
+            return Farewell.NO_BOND
+        removal = BondRemoval()
+        try:
+            async with asyncio.timeout(_FORGET_S):
+                closed = await self._collector.errand(device.device_id, removal)
+        except TimeoutError:
+            return Farewell.NOT_REACHED
+        if removal.is_forgotten:
+            return Farewell.FORGOTTEN
+        return Farewell.UNABLE if closed.outcome is Outcome.REFUSED else Farewell.NOT_REACHED
 
     async def _watch(self, enrolment: Enrolment) -> None:
         device = enrolment.device
@@ -188,7 +246,7 @@ class Household:
                 scale_user = ScaleUser(enrolment.scale_user, int(code.get_secret_value()))
             except (ConfigurationError, ValueError):
                 log.warning("pairing.scale_code_unreadable", device=device.device_id)
-        self._collector.watch(device, scale_user)
+        self._collector.watch(device, scale_user, Permissions(set_clock=enrolment.may_set_clock))
 
     def _code_file(self, device_id: DeviceId) -> Path:
         return self._codes / f"{device_id}.code"

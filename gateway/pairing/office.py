@@ -9,8 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.devices.drivers import Driver, Steps
+from gateway.care import Caretaker
+from gateway.devices.drivers import Driver, Permissions, Steps
 from gateway.devices.models import NotRead, not_read_named
+from gateway.devices.procedures.clock_setting import settable_clock
+from gateway.errors import StoreUnavailable
 from gateway.model import DeviceId, DeviceKind, Neighbour, PairingAttempt, PairingState, Person, PersonId
 from gateway.pairing.desk import PairingDesk, PairingRefused
 from gateway.pairing.household import Household, Naming
@@ -18,8 +21,9 @@ from gateway.ports import Bonds, Radios
 
 __all__ = ["ACTIONS", "PairingOffice"]
 
-ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "unpair")
+ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "clock", "unpair")
 _STRONG_DBM, _FAIR_DBM = -65, -80
+_STORE_S: Final = 5.0
 _GENERIC: Final = Steps(
     fr=("Allumez l'appareil et gardez-le à moins de deux mètres de la passerelle.",),
     en=("Switch the device on and keep it within two metres of the gateway.",),
@@ -31,6 +35,8 @@ class PairingOffice:
 
     Args:
         needs_pairing: devices that do not accept us any more.
+        caretaker: what a person should know about a device; None: nobody looks.
+        permissions: what the gateway may change on a device.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class PairingOffice:
         drivers: Sequence[Driver],
         people: Mapping[PersonId, Person],
         needs_pairing: Callable[[], frozenset[DeviceId]] = frozenset,
+        caretaker: Caretaker | None = None,
+        permissions: Callable[[DeviceId], Permissions] = lambda _device_id: Permissions(),
     ) -> None:
         self._desk = desk
         self._household = household
@@ -51,6 +59,9 @@ class PairingOffice:
         self._drivers = {driver.name: driver for driver in drivers}
         self._people = dict(people)
         self._needs_pairing = needs_pairing
+        self._caretaker = caretaker
+        self._permissions = permissions
+        self._unpaired: dict[str, str] | None = None
 
     async def changed(self) -> None:
         """Return at the next change of the attempt."""
@@ -62,6 +73,23 @@ class PairingOffice:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._desk.run(), name="pairing.desk")
             tasks.create_task(self._bonds.run(), name="pairing.bonds")
+            tasks.create_task(self._note_pairings(), name="pairing.notes")
+
+    async def _note_pairings(self) -> None:
+        """A device of ours that is paired again may prove who it is, or not prove it any more."""
+        noted = None
+        while True:
+            attempt = self._desk.attempt
+            is_ours = attempt is not None and attempt.state is PairingState.PAIRED and attempt.device_id is not None
+            if attempt is None or attempt.device_id is None or not is_ours or attempt.attempt_id == noted:
+                await self._desk.changed()
+                continue
+            is_authenticated = bool(attempt.is_authenticated)
+            try:
+                await self._household.paired_again(attempt.device_id, is_authenticated=is_authenticated)
+                noted = attempt.attempt_id
+            except StoreUnavailable:
+                await asyncio.sleep(_STORE_S)
 
     async def state(self) -> dict[str, Any]:
         """Everything that a page needs, as JSON values; the digits are in it while a person must see them."""
@@ -69,6 +97,7 @@ class PairingOffice:
         neighbours = sorted(map(self._neighbour, self._radios.neighbours()), key=_most_telling_first)
         return {
             "attempt": None if attempt is None else self._attempt(attempt),
+            "unpaired": self._unpaired,
             "neighbours": neighbours,
             "devices": await self._devices(),
             "people": [{"person_id": p.person_id, "name": p.display_name} for p in self._people.values()],
@@ -80,7 +109,8 @@ class PairingOffice:
         Args:
             action: one of ACTIONS.
             fields: `pair`: address; `passkey`: attempt, passkey; `compare`: attempt, is_same; `cancel`: attempt;
-                `enrol`: attempt, name, kind, and optionally person, scale_user, scale_code; `unpair`: device.
+                `enrol`: attempt, name, kind, and optionally person, scale_user, scale_code, set_clock; `clock`: device,
+                is_allowed; `unpair`: device.
 
         Raises:
             PairingRefused: it cannot be done; `reason` says why, `fields` for a field that is missing or misshapen.
@@ -89,16 +119,22 @@ class PairingOffice:
         match action:
             case "pair":
                 self._desk.begin(_text(fields, "address"))
+                self._unpaired = None
             case "passkey":
                 self._desk.enter_passkey(_text(fields, "attempt"), _text(fields, "passkey"))
             case "compare":
-                self._desk.compare(_text(fields, "attempt"), is_same=fields.get("is_same") in (True, "yes"))
+                self._desk.compare(_text(fields, "attempt"), is_same=_yes(fields, "is_same"))
             case "cancel":
                 self._desk.cancel(_text(fields, "attempt"))
             case "enrol":
                 await self._enrol(fields)
             case "unpair":
-                await self._household.unpair(DeviceId(_text(fields, "device")))
+                device_id = DeviceId(_text(fields, "device"))
+                farewell = await self._household.unpair(device_id)
+                self._unpaired = {"device_id": device_id, "farewell": farewell.value}
+            case "clock":
+                is_allowed = _yes(fields, "is_allowed")
+                await self._household.allow_clock(DeviceId(_text(fields, "device")), is_allowed=is_allowed)
             case _:
                 raise PairingRefused("fields")
 
@@ -121,6 +157,7 @@ class PairingOffice:
                 kind=kind,
                 scale_user=_number(fields.get("scale_user")),
                 scale_code=_number(fields.get("scale_code")),
+                may_set_clock=_yes(fields, "set_clock"),
             ),
         )
         self._desk.enrolled(device.device_id)
@@ -143,6 +180,7 @@ class PairingOffice:
             "locked_s": round(self._desk.wait_s(attempt.address)),
             "device_id": attempt.device_id,
             "kinds": [kind.value for kind in self._kinds(attempt)],
+            "can_set_clock": self._can_set_clock(attempt.driver),
             "wants_name": attempt.state is PairingState.PAIRED and attempt.device_id is None,
             "steps": self._steps(attempt.driver),
         }
@@ -164,6 +202,7 @@ class PairingOffice:
             "device_id": near.device_id,
             "signal": _signal(near.rssi_dbm),
             "status": status,
+            "is_low_trust": near.driver in self._drivers and self._drivers[near.driver].quirks.is_low_trust,
             "steps": self._steps(near.driver),
             "not_read": _words(not_read),
         }
@@ -171,8 +210,10 @@ class PairingOffice:
     async def _devices(self) -> list[dict[str, Any]]:
         bonded, refused = await self._bonds.bonded(), self._needs_pairing()
         near = {neighbour.address.upper(): neighbour for neighbour in self._radios.neighbours()}
+        ours = await self._household.devices()
+        cares = await self._caretaker.look() if self._caretaker is not None else {}
         rows = []
-        for device, enrolment in await self._household.devices():
+        for device, enrolment in ours:
             address = (device.address or "").upper()
             heard = near.get(address)
             rows.append(
@@ -185,12 +226,18 @@ class PairingOffice:
                     "is_bonded": address in bonded,
                     "is_configured": enrolment is None,
                     "is_authenticated": None if enrolment is None else enrolment.is_authenticated,
+                    "may_set_clock": self._permissions(device.device_id).set_clock,
+                    "cares": [care.as_json() for care in cares.get(device.device_id, ())],
                     "needs_pairing": device.device_id in refused,
                     "not_read": _words(not_read_named(heard.not_read if heard else None)),
                     "steps": self._steps(heard.driver if heard else None),
                 }
             )
         return rows
+
+    def _can_set_clock(self, driver_name: str | None) -> bool:
+        driver = self._drivers.get(driver_name or "")
+        return driver is not None and driver.open is not None and settable_clock(driver.quirks.clock) is not None
 
     def _title(self, driver_name: str | None) -> str | None:
         driver = self._drivers.get(driver_name or "")
@@ -226,6 +273,10 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise PairingRefused("fields")
     return value
+
+
+def _yes(fields: Mapping[str, Any], name: str) -> bool:
+    return fields.get(name) in (True, "yes")
 
 
 def _number(value: object) -> int | None:

@@ -24,6 +24,7 @@ from gateway.clock import SystemClock
 from gateway.errors import GatewayError
 from gateway.pairing.office import PairingOffice
 from gateway.settings import WebSettings
+from gateway.web.care_words import care_sentence
 from gateway.web.door import Door
 from gateway.web.pairing import add_pairing
 from gateway.web.radio_words import radio_sentence
@@ -85,6 +86,7 @@ def create_app(
     )
     pages.filters["decimal"] = Decimal
     pages.globals["radio_sentence"] = radio_sentence
+    pages.globals["care_sentence"] = care_sentence
     app[_VIEW], app[_CHANGES], app[_PAGES] = view, changes, pages
     app[_LANGUAGE], app[_STREAMS], app[_ENDING] = language, set(), asyncio.Event()
     app.router.add_get("/", _index)

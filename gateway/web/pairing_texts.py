@@ -99,6 +99,30 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
         "Seulement pour une balance qui reconnaît plusieurs personnes.",
         "Only for a scale that tells several people apart.",
     ),
+    "pairing_set_clock": ("La passerelle peut régler son horloge", "The gateway may set its clock"),
+    "pairing_set_clock_help": (
+        "Si l'appareil se trompe de plus de dix secondes, la passerelle le met à l'heure de son propriétaire.",
+        "When the device is off by more than ten seconds, the gateway gives it the time of its owner.",
+    ),
+    "pairing_let_clock": ("Laisser la passerelle la régler", "Let the gateway set it"),
+    "pairing_leave_clock": ("Ne plus régler son horloge", "Leave its clock alone"),
+    "pairing_clock_is_allowed": ("la passerelle règle son horloge", "the gateway sets its clock"),
+    "pairing_bye_forgotten": (
+        "L'appairage est oublié, par la passerelle et par l'appareil.",
+        "The pairing is forgotten, by the gateway and by the device.",
+    ),
+    "pairing_bye_unable": (
+        "L'appairage est oublié par la passerelle. L'appareil ne le fait pas de lui-même : effacez-le dans son menu.",
+        "The pairing is forgotten by the gateway. The device does not do so by itself: delete it in its menu.",
+    ),
+    "pairing_bye_not_reached": (
+        "L'appairage est oublié par la passerelle. L'appareil n'a pas été joint et s'en souvient peut-être : "
+        "effacez-le dans son menu.",
+        "The pairing is forgotten by the gateway. The device could not be reached and may remember it: delete it in "
+        "its menu.",
+    ),
+    "pairing_bye_no_bond": ("C'est fait.", "Done."),
+    "care_badge": ("n'importe qui à proximité peut l'imiter", "anyone nearby could imitate it"),
     "pairing_save": ("Enregistrer", "Save"),
     "pairing_saved": ("C'est fait : ses mesures arrivent.", "Done: its readings are coming in."),
     "pairing_why_not_heard": (
@@ -149,6 +173,10 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
     "pairing_no_slot": (
         "L'emplacement (0 à 254) et son code (0 à 9999) vont ensemble.",
         "The slot (0 to 254) and its code (0 to 9999) go together.",
+    ),
+    "pairing_no_configured": (
+        "Cet appareil est dans le fichier de configuration : c'est là que cela se décide.",
+        "This device is in the configuration file: that is where this is decided.",
     ),
     "pairing_no_not_paired": ("Il n'y a rien à enregistrer.", "There is nothing to save."),
     "pairing_no_unknown": ("Cet appareil n'est plus là.", "That device is not there any more."),

@@ -11,6 +11,7 @@ from typing import Any
 
 import simplejson
 
+from gateway.care import Care, Caretaker
 from gateway.model import (
     BoundKind,
     Departure,
@@ -85,12 +86,13 @@ class PersonPanel:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """One device: who, what, when it was last heard, and whether that is recent for its kind."""
+    """One device: who, what, when it was last heard, whether that is recent for its kind, what it wants of a person."""
 
     device: Device
     owner: str | None
     age: timedelta | None
     is_fresh: bool
+    cares: tuple[Care, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class View:
         destinations: Mapping[str, str],
         radios: Radios | None = None,
         house: tzinfo = UTC,
+        caretaker: Caretaker | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -156,6 +159,7 @@ class View:
         self._destinations = destinations
         self._radios = radios
         self._house = house
+        self._caretaker = caretaker
 
     async def is_answering(self) -> None:
         """Return when the store does. Raises StoreUnavailable."""
@@ -166,12 +170,13 @@ class View:
         now = self._clock.now()
         latest = await self._store.latest()
         devices = await self._registry.devices()
+        cares = {} if self._caretaker is None else await self._caretaker.look(devices, latest)
         counts = await self._registry.departure_counts()
         departures = await self._registry.departures(limit=_SENT_ROWS)
         return Page(
             now=now,
             people=tuple([await self._panel(person, latest, now) for person in self._people.values()]),
-            devices=tuple(self._device(device, latest, now) for device in devices),
+            devices=tuple(self._device(device, latest, now, cares.get(device.device_id, ())) for device in devices),
             sent=tuple(self._sent(departure, now) for departure in departures),
             accepted=counts.get(DepartureState.DONE, 0),
             waiting=sum(counts.get(s, 0) for s in DepartureState if s not in (*_SETTLED, DepartureState.DONE)),
@@ -251,7 +256,7 @@ class View:
             age=now - newest.effective_at,
         )
 
-    def _device(self, device: Device, latest: list[StoredReading], now: datetime) -> DeviceRow:
+    def _device(self, device: Device, latest: list[StoredReading], now: datetime, cares: tuple[Care, ...]) -> DeviceRow:
         owner = self._people.get(device.person_id) if device.person_id is not None else None
         readings = [item.reading for item in latest if item.reading.device_id == device.device_id]
         continuous = any(reading.metric is Metric.GLUCOSE_INTERSTITIAL for reading in readings)
@@ -261,6 +266,7 @@ class View:
             owner=owner.display_name if owner else None,
             age=age,
             is_fresh=age is not None and age < _FRESH[continuous],
+            cares=cares,
         )
 
     def _sent(self, departure: Departure, now: datetime) -> SentRow:

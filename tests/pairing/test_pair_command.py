@@ -6,6 +6,7 @@ import io
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house_kit import gateway_on, house_settings, until_readings, visitor_of
@@ -86,7 +87,7 @@ async def test_by_itself(air: VirtualAir, tmp_path: Path, capsys: pytest.Capture
     meter = await meter_on(air)
     settings = settings_in(tmp_path)
     backends = BluetoothBackends(air.scanner_backend, air.client_backend, air.bonds)
-    options = {"name": "Lecteur", "person": "camille", "kind": "glucose_meter"}
+    options: dict[str, Any] = {"name": "Lecteur", "person": "camille", "kind": "glucose_meter"}
     await pair(settings, "METER+51", passkey_file=secret(tmp_path, f"{PASSKEY}\n"), backends=backends, **options)
     assert "glucose-meter-1: paired and added" in capsys.readouterr().out
     assert meter.is_bonded

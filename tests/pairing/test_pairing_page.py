@@ -15,7 +15,7 @@ from pairing_kit import METER, PASSKEY, Comparing, meter_on
 from playwright.async_api import Browser, Page, async_playwright
 
 from gateway.app import Running
-from gateway.model import DeviceKind, PairingFailure, PairingState
+from gateway.model import DeviceKind, Farewell, PairingFailure, PairingState
 from gateway.sandbox.radio import VirtualAir
 from gateway.web.sameorigin import PageTokens
 from gateway.web.texts import LANGUAGES, Texts
@@ -23,7 +23,7 @@ from gateway.web.texts import LANGUAGES, Texts
 _PATIENCE_MS = 15_000
 REFUSALS = (
     "busy", "locked", "unreadable", "over", "digits", "fields", "name", "person", "kind", "slot", "not_paired",
-    "unknown", "off", "token",
+    "configured", "unknown", "off", "token",
 )  # fmt: skip
 
 
@@ -250,6 +250,7 @@ def test_everything_that_can_happen_has_words(language: str) -> None:
     names += [f"pairing_why_{failure.value}" for failure in PairingFailure]
     names += [f"pairing_no_{refusal}" for refusal in REFUSALS]
     names += [f"pairing_signal_{signal}" for signal in ("strong", "fair", "weak", "unknown")]
+    names += [f"pairing_bye_{farewell.value}" for farewell in Farewell]
     names += [f"pairing_is_{status}" for status in ("new", "yours", "unreadable")]
     assert [] == [name for name in names if name not in texts or not texts(name)]
     assert all(texts.kind_named(kind.value) for kind in DeviceKind)

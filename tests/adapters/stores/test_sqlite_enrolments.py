@@ -20,6 +20,7 @@ ENROLMENT = Enrolment(
     enrolled_at=NOW,
     is_authenticated=True,
     scale_user=3,
+    may_set_clock=True,
 )
 
 
@@ -47,7 +48,11 @@ async def test_enrolled_again(tmp_path: Path) -> None:
         await store.enrolments.enrol(ENROLMENT)
         await store.enrolments.withdraw_device(METER, NOW)
         again = replace(
-            ENROLMENT, device=replace(ENROLMENT.device, display_name="Neuf"), is_authenticated=False, scale_user=None
+            ENROLMENT,
+            device=replace(ENROLMENT.device, display_name="Neuf"),
+            is_authenticated=False,
+            scale_user=None,
+            may_set_clock=False,
         )
         await store.enrolments.enrol(again)
         assert [again] == await store.enrolments.enrolments()

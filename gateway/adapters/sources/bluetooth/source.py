@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from types import MappingProxyType
@@ -20,7 +21,9 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import BaseBleakScanner
 
+from gateway.adapters.sources.bluetooth.errand import run_errand
 from gateway.adapters.sources.bluetooth.listening import Listening
+from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
 from gateway.adapters.sources.bluetooth.radio.machine import machine_radios
@@ -33,7 +36,7 @@ from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
 from gateway.adapters.sources.bluetooth.watch import GIVEN_UP, NO_SLOT, Found, Watch
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind, recognised
-from gateway.devices.procedures import Close, Outcome, ScaleUser
+from gateway.devices.procedures import Close, Outcome, Procedure, ScaleUser
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
@@ -43,6 +46,8 @@ from gateway.supervisor import contain, supervise
 __all__ = ["BluetoothSource"]
 
 _LEAVE_S: Final = 60.0
+_LOOK_S: Final = 4.0
+_GLANCE_S: Final = 0.1
 _BLUEZ_HOLD_S: Final = 2.0
 """BlueZ keeps a link for this long after it was given back; a new connection within it would be the old one."""
 _ASSUMED_WAKE_S: Final = MappingProxyType({DeviceKind.GLUCOSE_METER: 30.0})
@@ -51,6 +56,7 @@ _BETTER_DB: Final = 6
 _FAINTEST_DBM: Final = -127
 _PATIENT: Final = Pace()
 _NO_USERS: Mapping[DeviceId, ScaleUser] = MappingProxyType({})
+_MAY_NOTHING: Final = Permissions()
 _NO_PERMISSIONS: Mapping[DeviceId, Permissions] = MappingProxyType({})
 log = structlog.get_logger()
 
@@ -131,7 +137,11 @@ class BluetoothSource:
 
     def states(self) -> tuple[DeviceState, ...]:
         """Where the gateway stands with each device, by device id."""
-        return tuple(sorted((watch.state for watch in self._watches.values()), key=lambda state: state.device_id))
+        states = (
+            replace(watch.state, clock_offset=watch.clock_offset, can_set_clock=watch.can_set_clock)
+            for watch in self._watches.values()
+        )
+        return tuple(sorted(states, key=lambda state: state.device_id))
 
     async def state_changed(self) -> None:
         """Return at the next change of any device's state."""
@@ -208,13 +218,14 @@ class BluetoothSource:
 
     def heard(self, address: str) -> tuple[BLEDevice, Radio] | None:
         """What a connection to `address` needs, from the radio that hears it best; None: nobody hears it."""
+        found = self._best(address)
+        return None if found is None else (found[1].device, found[0].radio)
+
+    def _best(self, address: str) -> tuple[RadioManager, Heard] | None:
         found = [
             (manager, heard) for manager in self._managers if (heard := manager.neighbourhood.find(address.upper()))
         ]
-        if not found:
-            return None
-        manager, best = max(found, key=lambda one: (one[1].is_bonded, _strength(one[1].rssi_dbm)))
-        return best.device, manager.radio
+        return max(found, key=lambda one: (one[1].is_bonded, _strength(one[1].rssi_dbm)), default=None)
 
     @asynccontextmanager
     async def hold(self, address: str) -> AsyncIterator[None]:
@@ -233,6 +244,53 @@ class BluetoothSource:
             if (watch := self._watches.get(key)) is not None:
                 watch.retry()  # a person has done something about it
 
+    async def errand(self, device_id: DeviceId, procedure: Procedure) -> Close:
+        """Carry `procedure` out on one of our devices, over a link of its own; a contact with it is ended first.
+
+        Returns:
+            How it ended; LINK_LOST for a device that is not heard within some seconds, or cannot be reached.
+        """
+        found = await self._look_for(device_id)
+        if found is None:
+            return Close(Outcome.LINK_LOST, "it is not heard")
+        address, manager, heard = found
+        async with (
+            self.hold(address),
+            manager.turns.turn(
+                device_id, awake_since_s=heard.awake_since_s, wake_s=None, is_awake=lambda: True
+            ) as turn,
+        ):
+            if turn is None or self._work is None:
+                return Close(Outcome.LINK_LOST, "the radio has stopped")
+            try:
+                return await run_errand(
+                    procedure,
+                    heard,
+                    manager,
+                    turn,
+                    material=Material(device_id, self._zone_of(device_id)),
+                    intake=self._work[1],
+                    clock=self._clock,
+                    settings=self._settings,
+                )
+            except StoreUnavailable:
+                return Close(Outcome.NOT_KEPT)
+
+    async def _look_for(self, device_id: DeviceId) -> tuple[str, RadioManager, Heard] | None:
+        """Its address and the radio that hears it now; a device with a link need not advertise."""
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                while True:
+                    for address, watch in self._watches.items():
+                        found = self._best(address) if watch.device.device_id == device_id and self._work else None
+                        if found is not None and (
+                            watch.visit is not None or self._clock.monotonic() - found[1].last_s <= FRESH_S
+                        ):
+                            return address, *found
+                    await asyncio.sleep(_GLANCE_S)
+        except TimeoutError:
+            return None
+
     @staticmethod
     async def _let_go(watch: Watch | None) -> None:
         if watch is None or watch.visit is None:
@@ -246,9 +304,13 @@ class BluetoothSource:
 
     # --- enrolment ----------------------------------------------------------------------------------------------
 
-    def watch(self, device: Device, scale_user: ScaleUser | None = None) -> None:
+    def watch(self, device: Device, scale_user: ScaleUser | None = None, may: Permissions = _MAY_NOTHING) -> None:
         """Read `device` from now on, in place of one with its id or its address; one without an address is left to
         other sources.
+
+        Args:
+            scale_user: its owner's slot.
+            may: what the gateway may change on it.
         """
         if device.address is None:
             return
@@ -258,6 +320,7 @@ class BluetoothSource:
             self.unwatch(self._watches[address].device.device_id)
         if scale_user is not None:
             self._scale_users[device.device_id] = scale_user
+        self._permissions[device.device_id] = may
         self._add(device)
         self._start(self._watches[address])
         self._on_state()
@@ -276,9 +339,18 @@ class BluetoothSource:
             if watch.device.device_id == device_id:
                 del self._watches[address], self._listening[address]
                 self._scale_users.pop(device_id, None)
+                self._permissions.pop(device_id, None)
                 for task in self._tasks.pop(device_id, ()):
                     task.cancel()
                 self._on_state()
+
+    def allow(self, device_id: DeviceId, may: Permissions) -> None:
+        """From the next contact on, the gateway may change this on a device."""
+        self._permissions[device_id] = may
+
+    def permissions(self, device_id: DeviceId) -> Permissions:
+        """What the gateway may change on a device."""
+        return self._permissions.get(device_id, _MAY_NOTHING)
 
     def _enrolled(self, address: str) -> DeviceId | None:
         watch = self._watches.get(address)
@@ -370,7 +442,7 @@ class BluetoothSource:
             zone=self._zone_of(device_id),
             settings=self._settings,
             scale_user=self._scale_users.get(device_id),
-            may=self._permissions.get(device_id, Permissions()),
+            may=self.permissions(device_id),
             turn=turn,
         )
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gateway.model import DeviceId
 
@@ -33,9 +33,13 @@ class DeviceState:
     Attributes:
         since: UTC, gateway clock.
         detail: why, in words without values; None when there is nothing to explain.
+        clock_offset: our local time minus the device's at the last contact; None: not measured.
+        can_set_clock: whether its clock can be set over the link.
     """
 
     device_id: DeviceId
     state: LinkState
     since: datetime
     detail: str | None = None
+    clock_offset: timedelta | None = None
+    can_set_clock: bool = False

@@ -189,6 +189,7 @@ class Visit:
         closed = await self._session.run(ClockSetting(local_now, offset, char=char))
         fields = {"device": self._watch.device.device_id, "off_by_s": round(offset.total_seconds())}
         if closed.outcome is Outcome.COMPLETE:
+            self._watch.clock_offset = timedelta()
             log.info("bluetooth.clock_set", **fields)
         else:
             log.warning("bluetooth.clock_not_set", **fields, detail=closed.detail)
@@ -232,6 +233,8 @@ class Visit:
             self._watch.knows_identity, self._watch.identity = True, facts
         self._refine(self._watch.identity)
         self._material.clock_offset = facts.clock_offset(local_now.replace(tzinfo=None)) if clock_is_trusted else None
+        self._watch.clock_offset = self._material.clock_offset
+        self._watch.can_set_clock = settable_clock(self._driver.quirks.clock) is not None
         changed = await self._intake.checkpoint(device_id, CLOCK_FACT)
         self._material.clock_change = None if changed is None else ClockChange.of(changed.state)
         name = self._driver.checkpoint

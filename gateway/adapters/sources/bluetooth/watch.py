@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
@@ -72,6 +73,8 @@ class Watch:
         told: what has been logged about it, by the name of the fact.
         knows_identity: what the device says about itself has been read since the start.
         identity: what it said then; its family may show in nothing else.
+        clock_offset: our local time minus the device's at the last contact; None: not measured.
+        can_set_clock: whether its clock can be set over the link.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class Watch:
         self.told: dict[str, str] = {}
         self.knows_identity = False
         self.identity = Facts()
+        self.clock_offset: timedelta | None = None
+        self.can_set_clock = False
         self._clock = clock
         self._settings = settings
         self._on_change = on_change

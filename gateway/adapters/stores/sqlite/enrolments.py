@@ -14,18 +14,18 @@ from gateway.model import DeviceId, Enrolment
 __all__ = ["SqliteEnrolments"]
 
 _ENROL = """
-INSERT INTO enrolment (device, enrolled_at, is_authenticated, scale_user)
-SELECT id, ?2, ?3, ?4 FROM device WHERE device_id = ?1
+INSERT INTO enrolment (device, enrolled_at, is_authenticated, scale_user, may_set_clock)
+SELECT id, ?2, ?3, ?4, ?5 FROM device WHERE device_id = ?1
 ON CONFLICT (device) DO UPDATE SET
   enrolled_at = excluded.enrolled_at, is_authenticated = excluded.is_authenticated,
-  scale_user = excluded.scale_user, withdrawn_at = NULL
+  scale_user = excluded.scale_user, may_set_clock = excluded.may_set_clock, withdrawn_at = NULL
 """
 _WITHDRAW = """
 UPDATE enrolment SET withdrawn_at = ?2
 WHERE withdrawn_at IS NULL AND device = (SELECT id FROM device WHERE device_id = ?1)
 """
 _ALL = (
-    "SELECT e.enrolled_at, e.is_authenticated, e.scale_user, e.withdrawn_at,"  # noqa: S608 - column names
+    "SELECT e.enrolled_at, e.is_authenticated, e.scale_user, e.withdrawn_at, e.may_set_clock,"  # noqa: S608 - column names
     f" {household.DEVICE_COLUMNS} FROM enrolment e JOIN device d ON d.id = e.device JOIN person p ON p.id = d.person"
     " ORDER BY d.device_id"
 )
@@ -53,11 +53,12 @@ class SqliteEnrolments:
         return await self._readers.run(
             lambda connection: [
                 Enrolment(
-                    device=household.device_of(row[4:]),
+                    device=household.device_of(row[5:]),
                     enrolled_at=instant(row[0]),
                     is_authenticated=bool(row[1]),
                     scale_user=row[2],
                     withdrawn_at=optional_instant(row[3]),
+                    may_set_clock=bool(row[4]),
                 )
                 for row in connection.execute(_ALL)
             ]
@@ -73,5 +74,6 @@ def _enrol(connection: sqlite3.Connection, enrolment: Enrolment) -> None:
             micros(enrolment.enrolled_at),
             int(enrolment.is_authenticated),
             enrolment.scale_user,
+            int(enrolment.may_set_clock),
         ),
     )

@@ -226,7 +226,8 @@ CREATE TABLE enrolment (
   enrolled_at INTEGER NOT NULL,
   is_authenticated INTEGER NOT NULL,
   scale_user INTEGER,
-  withdrawn_at INTEGER
+  withdrawn_at INTEGER,
+  may_set_clock INTEGER NOT NULL
 ) STRICT;
 """
 
