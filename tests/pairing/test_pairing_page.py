@@ -6,16 +6,21 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import aiohttp
 import pytest
 from house_kit import gateway_on, house_settings, is_in, until_readings, visitor_of
-from pairing_kit import METER, PASSKEY, Comparing, meter_on
+from pairing_kit import METER, PASSKEY, Comparing, meter_on, wall
 from playwright.async_api import Browser, Page, async_playwright
 
 from gateway.app import Running
-from gateway.model import DeviceKind, Farewell, PairingFailure, PairingState
+from gateway.devices.procedures.glucose_gap import GlucoseGap
+from gateway.model import Batch, Checkpoint, DeviceId, DeviceKind, Farewell, PairingFailure, PairingState
+from gateway.sandbox.broadcast_frames import encode_mi_scale
+from gateway.sandbox.peripherals import MeterRecord, VirtualBroadcaster, VirtualMeter
 from gateway.sandbox.radio import VirtualAir
 from gateway.web.sameorigin import PageTokens
 from gateway.web.texts import LANGUAGES, Texts
@@ -103,6 +108,65 @@ async def test_pairing_with_a_telephone_in_hand(
     await page.get_by_role("button", name="Oui, retirer").click()
     await page.get_by_text("Aucun appareil Bluetooth").wait_for(timeout=_PATIENCE_MS)
     assert frozenset() == await air.bonds.bonded()
+    assert [] == complaints
+    await context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_devices_want_of_a_person_is_seen(
+    browser: Browser, air: VirtualAir, house: Running, tmp_path: Path, scheme: str
+) -> None:
+    """A wrong clock with its button, a weak battery, lost records, an open broadcast, a scale that cannot be read."""
+    late = timedelta(hours=3)
+    meter = VirtualMeter(
+        air, METER, "Gluco 51", "51", [MeterRecord(1, wall() - late, Decimal(100))], clock=lambda: wall() - late
+    )
+    meter.battery_percent = 10
+    await meter.start()
+    async with visitor_of(house) as visitor:
+        await visitor.until(lambda state: state["neighbours"])
+        await visitor.act("pair", address=METER)
+        attempt = (await visitor.until(is_in("paired")))["attempt"]
+        await visitor.act("enrol", attempt=attempt["id"], name="Lecteur", person="camille", kind="glucose_meter")
+        await until_readings(house, 1, "glucose-meter-1")
+        gap = GlucoseGap(0, 4, 9, f"{wall() - timedelta(days=9):%Y-%m-%dT%H:%M}", f"{wall():%Y-%m-%dT%H:%M}").mark
+        lost = Checkpoint(DeviceId("glucose-meter-1"), gap.name, gap.state)
+        await house.store.commit(Batch(checkpoints=(lost,)))
+        locked = VirtualBroadcaster(air, "C0:FF:EE:00:00:75", "MJTZC01", 0xFE95)
+        await locked.start()
+        await locked.tell(b"\x48\x59")
+        open_scale = VirtualBroadcaster(air, "C0:FF:EE:00:00:74", "MI", 0x181D)
+        await open_scale.start()
+        await open_scale.tell(encode_mi_scale(Decimal("70.00"), wall()))
+        await visitor.until(lambda state: len(state["neighbours"]) == 3)
+        await visitor.act("pair", address=open_scale.address)
+        attempt = (await visitor.until(is_in("paired")))["attempt"]
+        await visitor.act("enrol", attempt=attempt["id"], name="Balance", person="camille", kind="scale")
+        await open_scale.tell(encode_mi_scale(Decimal("70.50"), wall()))
+        await until_readings(house, 1, "scale-1")
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 844}, locale="fr-FR", color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = await context.new_page()
+    complaints = _listen(page)
+    shots = Path(os.environ.get("PASSERELLE_SHOTS", str(tmp_path)))
+    for path, name in (("/", "5-readings"), ("/bluetooth", "6-devices")):
+        await page.goto(f"{house.url}{path}")
+        for words in (
+            "La pile est presque vide (10 %)",
+            "Son horloge est fausse de 3 h",
+            "Ce lecteur a effacé 6 mesures",
+            "Cet appareil parle en clair",
+        ):
+            await page.get_by_text(words).first.wait_for(timeout=_PATIENCE_MS)
+        assert 390 >= await page.evaluate("document.documentElement.scrollWidth")
+        await page.screenshot(path=shots / f"{scheme}-{name}.png", full_page=True)
+    near = page.locator(".near li", has_text="Xiaomi S200")
+    assert await near.get_by_text("Cet appareil chiffre ses mesures").is_visible()
+    assert 0 == await near.get_by_role("button").count()
+    await page.get_by_role("button", name="Laisser la passerelle la régler").click()
+    await page.get_by_text("la passerelle règle son horloge").first.wait_for(timeout=_PATIENCE_MS)
+    assert await page.get_by_role("button", name="Ne plus régler son horloge").is_visible()
     assert [] == complaints
     await context.close()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import bleak
 import structlog
@@ -14,31 +16,63 @@ from gateway.adapters.sources.bluetooth.radio.neighbourhood import Heard
 from gateway.adapters.sources.bluetooth.radio.turns import Turn
 from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
 from gateway.devices.procedures import Close, Outcome, Procedure
+from gateway.errors import StoreUnavailable
 from gateway.ports import Clock, Intake
 from gateway.settings import BluetoothSettings
 
-__all__ = ["run_errand"]
+__all__ = ["found_within", "run_errand"]
 
-_HANG_UP_S = 5.0
+_HANG_UP_S: Final = 5.0
+_GLANCE_S: Final = 0.1
+T = TypeVar("T")
 log = structlog.get_logger()
+
+
+async def found_within(look_s: float, find: Callable[[], T | None]) -> T | None:
+    """What `find` gives, once it gives something; None when it does not within `look_s` seconds."""
+    try:
+        async with asyncio.timeout(look_s):
+            while (found := find()) is None:  # noqa: ASYNC110 - many packets a second, and no event for them
+                await asyncio.sleep(_GLANCE_S)
+    except TimeoutError:
+        return None
+    return found
 
 
 async def run_errand(
     procedure: Procedure,
     heard: Heard,
     manager: RadioManager,
-    turn: Turn,
     *,
     material: Material,
     intake: Intake,
     clock: Clock,
     settings: BluetoothSettings,
 ) -> Close:
-    """Connect, make sure of the bond, carry `procedure` out, hang up; how it ended. Nobody else may use the device.
+    """Wait for a slot, connect, make sure of the bond, carry `procedure` out, hang up; how it ended.
 
-    Raises:
-        StoreUnavailable: what the procedure wants kept cannot be.
+    Nobody else may use the device meanwhile.
     """
+    name, awake_since_s = material.device_id, heard.awake_since_s
+    async with manager.turns.turn(name, awake_since_s=awake_since_s, wake_s=None, is_awake=lambda: True) as turn:
+        if turn is None:
+            return Close(Outcome.LINK_LOST, "the radio has stopped")
+        try:
+            return await _converse(procedure, heard, manager, turn, material, intake, clock, settings)
+        except StoreUnavailable:
+            return Close(Outcome.NOT_KEPT)
+
+
+async def _converse(
+    procedure: Procedure,
+    heard: Heard,
+    manager: RadioManager,
+    turn: Turn,
+    material: Material,
+    intake: Intake,
+    clock: Clock,
+    settings: BluetoothSettings,
+) -> Close:
     mailbox = Mailbox()
     client = bleak.BleakClient(
         heard.device,

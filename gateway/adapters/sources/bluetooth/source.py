@@ -21,7 +21,7 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import BaseBleakScanner
 
-from gateway.adapters.sources.bluetooth.errand import run_errand
+from gateway.adapters.sources.bluetooth.errand import found_within, run_errand
 from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
@@ -47,7 +47,6 @@ __all__ = ["BluetoothSource"]
 
 _LEAVE_S: Final = 60.0
 _LOOK_S: Final = 4.0
-_GLANCE_S: Final = 0.1
 _BLUEZ_HOLD_S: Final = 2.0
 """BlueZ keeps a link for this long after it was given back; a new connection within it would be the old one."""
 _ASSUMED_WAKE_S: Final = MappingProxyType({DeviceKind.GLUCOSE_METER: 30.0})
@@ -250,46 +249,29 @@ class BluetoothSource:
         Returns:
             How it ended; LINK_LOST for a device that is not heard within some seconds, or cannot be reached.
         """
-        found = await self._look_for(device_id)
-        if found is None:
+        found = await found_within(_LOOK_S, lambda: self._in_reach(device_id))
+        if found is None or self._work is None:
             return Close(Outcome.LINK_LOST, "it is not heard")
         address, manager, heard = found
-        async with (
-            self.hold(address),
-            manager.turns.turn(
-                device_id, awake_since_s=heard.awake_since_s, wake_s=None, is_awake=lambda: True
-            ) as turn,
-        ):
-            if turn is None or self._work is None:
-                return Close(Outcome.LINK_LOST, "the radio has stopped")
-            try:
-                return await run_errand(
-                    procedure,
-                    heard,
-                    manager,
-                    turn,
-                    material=Material(device_id, self._zone_of(device_id)),
-                    intake=self._work[1],
-                    clock=self._clock,
-                    settings=self._settings,
-                )
-            except StoreUnavailable:
-                return Close(Outcome.NOT_KEPT)
+        material, intake = Material(device_id, self._zone_of(device_id)), self._work[1]
+        async with self.hold(address):
+            return await run_errand(
+                procedure,
+                heard,
+                manager,
+                material=material,
+                intake=intake,
+                clock=self._clock,
+                settings=self._settings,
+            )
 
-    async def _look_for(self, device_id: DeviceId) -> tuple[str, RadioManager, Heard] | None:
+    def _in_reach(self, device_id: DeviceId) -> tuple[str, RadioManager, Heard] | None:
         """Its address and the radio that hears it now; a device with a link need not advertise."""
-        try:
-            async with asyncio.timeout(_LOOK_S):
-                while True:
-                    for address, watch in self._watches.items():
-                        found = self._best(address) if watch.device.device_id == device_id and self._work else None
-                        if found is not None and (
-                            watch.visit is not None or self._clock.monotonic() - found[1].last_s <= FRESH_S
-                        ):
-                            return address, *found
-                    await asyncio.sleep(_GLANCE_S)
-        except TimeoutError:
-            return None
+        for address, watch in self._watches.items():
+            if watch.device.device_id == device_id and self._work and (found := self._best(address)) is not None:
+                is_heard = self._clock.monotonic() - found[1].last_s <= FRESH_S
+                return (address, *found) if is_heard or watch.visit is not None else None
+        return None
 
     @staticmethod
     async def _let_go(watch: Watch | None) -> None:
