@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.care import Caretaker
+from gateway.care import Care, Caretaker, Concern
 from gateway.devices.drivers import Driver, Permissions, Steps
 from gateway.devices.models import NotRead, not_read_named
 from gateway.devices.procedures.clock_setting import settable_clock
+from gateway.devices.quirks import Bonding
 from gateway.errors import StoreUnavailable
 from gateway.model import DeviceId, DeviceKind, Neighbour, PairingAttempt, PairingState, Person, PersonId
 from gateway.pairing.desk import PairingDesk, PairingRefused
@@ -226,6 +227,7 @@ class PairingOffice:
                     "is_bonded": address in bonded,
                     "is_configured": enrolment is None,
                     "is_authenticated": None if enrolment is None else enrolment.is_authenticated,
+                    "is_pairable": self._is_pairable(heard, cares.get(device.device_id, ())),
                     "may_set_clock": self._permissions(device.device_id).set_clock,
                     "cares": [care.as_json() for care in cares.get(device.device_id, ())],
                     "needs_pairing": device.device_id in refused,
@@ -234,6 +236,13 @@ class PairingOffice:
                 }
             )
         return rows
+
+    def _is_pairable(self, heard: Neighbour | None, cares: Sequence[Care]) -> bool:
+        """Whether there is a bond to make: not with what only broadcasts."""
+        driver = self._drivers.get((heard.driver if heard else None) or "")
+        if driver is not None:
+            return driver.open is not None and driver.quirks.bonding is not Bonding.NONE
+        return all(care.concern is not Concern.OPEN_BROADCAST for care in cares)
 
     def _can_set_clock(self, driver_name: str | None) -> bool:
         driver = self._drivers.get(driver_name or "")

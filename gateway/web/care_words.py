@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
@@ -55,6 +56,7 @@ _SENTENCES: Final = {
         "This device speaks in the clear and does not prove who it is: check a surprising reading on its screen.",
     ),
 }
+_SIGN: Final = re.compile(r" (?=[:;?!%])")
 _RECORDS: Final = (("une mesure", "{} mesures"), ("one reading", "{} readings"))
 _BETWEEN: Final = (" (entre le {} et le {})", " (between {} and {})")
 _AFTER: Final = (" (après le {})", " (after {})")
@@ -69,7 +71,8 @@ def care_sentence(care: Mapping[str, Any], texts: Texts) -> str:
         one, several = _RECORDS[index]
         said = one if count == 1 else several.format(count)
     days = _days(care["after"], care["before"], texts, index)
-    return _SENTENCES[concern][index].format(count=said, time=_time(count or 0, index), days=days)
+    sentence = _SENTENCES[concern][index].format(count=said, time=_time(count or 0, index), days=days)
+    return _SIGN.sub("\u00a0", sentence) if index == 0 else sentence
 
 
 def _days(after: str | None, before: str | None, texts: Texts, index: int) -> str:

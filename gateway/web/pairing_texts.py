@@ -51,6 +51,7 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
     "pairing_signal_unknown": ("distance inconnue", "distance unknown"),
     "pairing_bonded": ("appairé", "paired"),
     "pairing_not_bonded": ("pas appairé", "not paired"),
+    "pairing_needs_none": ("ne s'appaire pas", "is not paired"),
     "pairing_unproven": ("liaison non authentifiée", "unauthenticated link"),
     "pairing_needs": ("à appairer de nouveau", "must be paired again"),
     "pairing_attempt": ("Appairage en cours", "Pairing"),
