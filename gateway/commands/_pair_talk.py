@@ -20,8 +20,8 @@ from gateway.settings import MqttSettings, Settings, WebSettings, read_secret
 __all__ = ["Desk", "ask", "desk_of", "secret_line"]
 
 _ANSWER_S: Final = 10.0
-_WORK_S: Final = 45.0
-"""Unpairing talks to the device first."""
+_WORK_S: Final = 70.0
+"""Some actions talk to the device first, and it to a person."""
 _ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
 

@@ -45,6 +45,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--set-clock", action="store_true", help="let the gateway set a new device's clock when it is wrong"
     )
+    parser.add_argument("--new-user", action="store_true", help="make the owner a new user of a scale")
     parser.set_defaults(run=_pair)
 
     parser = commands.add_parser(
@@ -68,6 +69,7 @@ def _pair(arguments: argparse.Namespace) -> int:
             person=arguments.person,
             kind=arguments.kind,
             set_clock=arguments.set_clock,
+            new_user=arguments.new_user,
         )
     )
 
@@ -101,6 +103,7 @@ async def pair(
     person: str | None = None,
     kind: str | None = None,
     set_clock: bool = False,
+    new_user: bool = False,
     backends: Any = None,
 ) -> None:
     """Pair `device`, or one that the person chooses, and add it when it is new. Raises GatewayError with words."""
@@ -121,6 +124,8 @@ async def pair(
             await _add(desk, attempt, name=name, person=person, kind=kind, set_clock=set_clock)
         else:
             write_line(f"{attempt['device_id']}: paired.")
+        if new_user:
+            await _register(desk)
 
 
 async def _chosen(desk: Desk, wanted: str | None) -> str:
@@ -235,6 +240,14 @@ async def _add(
     await _act(desk, "enrol", attempt=attempt["id"], **given)
     device_id = (await desk.state())["attempt"]["device_id"]
     write_line(f"{device_id}: paired and added; its readings are collected while the gateway runs.")
+
+
+async def _register(desk: Desk) -> None:
+    device_id = (await desk.state())["attempt"]["device_id"]
+    write_line(_WORDS("pairing_register_help"))
+    await _act(desk, "register", device=device_id)
+    rows = [row for row in (await desk.state())["devices"] if row["device_id"] == device_id]
+    write_line(f"{device_id}: its owner is a new user of the scale, slot {rows[0]['scale_user']}.")
 
 
 async def _act(desk: Desk, action: str, **fields: Any) -> None:

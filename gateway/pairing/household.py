@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -15,6 +16,7 @@ import structlog
 from gateway.devices.drivers import Permissions
 from gateway.devices.procedures import Close, Outcome, Procedure, ScaleUser
 from gateway.devices.procedures.bond_removal import BondRemoval
+from gateway.devices.procedures.user_registration import UserRegistration
 from gateway.errors import ConfigurationError, PairingFailed
 from gateway.model import Device, DeviceId, DeviceKind, Enrolment, Farewell, PairingAttempt, PairingState, PersonId
 from gateway.pairing.desk import PairingRefused
@@ -26,7 +28,8 @@ __all__ = ["Collector", "Household", "Naming", "beside_configuration"]
 _LONGEST_NAME: Final = 80
 _HIGHEST_SLOT: Final = 254
 _HIGHEST_CODE: Final = 9999
-_FORGET_S: Final = 20.0
+_FORGET_S: Final = 12.0
+_REGISTER_S: Final = 55.0
 _MAY_NOTHING: Final = Permissions()
 log = structlog.get_logger()
 
@@ -182,14 +185,46 @@ class Household:
         Raises:
             PairingRefused: `unknown`: no such device; `configured`: the configuration says it.
         """
+        changed = replace(await self._added(device_id), may_set_clock=is_allowed)
+        await self._enrolments.enrol(changed)
+        self._collector.allow(device_id, Permissions(set_clock=is_allowed))
+
+    async def register_user(self, device_id: DeviceId) -> None:
+        """Make the owner a new user of a scale that was added without a slot, under a code that we choose.
+
+        The code is on disk before the scale is asked: a user whose code nobody knows could not be read.
+
+        Raises:
+            PairingRefused: `unknown`, `configured`; `has_user`: there is a slot already; `scale_away`: not in range;
+                `scale_refused`: no users, or none free; `scale_silent`: it is not known whether there is a new user.
+        """
+        enrolment = await self._added(device_id)
+        if enrolment.scale_user is not None:
+            raise PairingRefused("has_user")
+        code, file = secrets.randbelow(_HIGHEST_CODE + 1), self._code_file(device_id)
+        await asyncio.to_thread(_write_code, file, code)
+        registration = UserRegistration(code)
+        try:
+            async with asyncio.timeout(_REGISTER_S):
+                outcome = (await self._collector.errand(device_id, registration)).outcome
+        except TimeoutError:
+            outcome = Outcome.SILENT
+        if registration.user_index is None:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+            reasons = {Outcome.SILENT: "scale_silent", Outcome.REFUSED: "scale_refused"}
+            raise PairingRefused(reasons.get(outcome, "scale_away"))
+        registered = replace(enrolment, scale_user=registration.user_index)
+        await self._enrolments.enrol(registered)
+        await self._watch(registered)
+        log.info("pairing.user_registered", device=device_id)
+
+    async def _added(self, device_id: DeviceId) -> Enrolment:
         known = {device.device_id: enrolment for device, enrolment in await self.devices()}
         if device_id not in known:
             raise PairingRefused("unknown")
         if (enrolment := known[device_id]) is None:
             raise PairingRefused("configured")
-        changed = replace(enrolment, may_set_clock=is_allowed)
-        await self._enrolments.enrol(changed)
-        self._collector.allow(device_id, Permissions(set_clock=is_allowed))
+        return enrolment
 
     async def unpair(self, device_id: DeviceId) -> Farewell:
         """Forget our keys and stop collecting; the readings stay. Returns what became of the device's own memory of us.

@@ -22,9 +22,10 @@ from gateway.ports import Bonds, Radios
 
 __all__ = ["ACTIONS", "PairingOffice"]
 
-ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "clock", "unpair")
+ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "clock", "register", "unpair")
 _STRONG_DBM, _FAIR_DBM = -65, -80
 _STORE_S: Final = 5.0
+_USER_DATA: Final = "181c"
 _GENERIC: Final = Steps(
     fr=("Allumez l'appareil et gardez-le à moins de deux mètres de la passerelle.",),
     en=("Switch the device on and keep it within two metres of the gateway.",),
@@ -111,7 +112,7 @@ class PairingOffice:
             action: one of ACTIONS.
             fields: `pair`: address; `passkey`: attempt, passkey; `compare`: attempt, is_same; `cancel`: attempt;
                 `enrol`: attempt, name, kind, and optionally person, scale_user, scale_code, set_clock; `clock`: device,
-                is_allowed; `unpair`: device.
+                is_allowed; `register` (a new user on a scale), `unpair`: device.
 
         Raises:
             PairingRefused: it cannot be done; `reason` says why, `fields` for a field that is missing or misshapen.
@@ -136,6 +137,8 @@ class PairingOffice:
             case "clock":
                 is_allowed = _yes(fields, "is_allowed")
                 await self._household.allow_clock(DeviceId(_text(fields, "device")), is_allowed=is_allowed)
+            case "register":
+                await self._household.register_user(DeviceId(_text(fields, "device")))
             case _:
                 raise PairingRefused("fields")
 
@@ -228,6 +231,8 @@ class PairingOffice:
                     "is_configured": enrolment is None,
                     "is_authenticated": None if enrolment is None else enrolment.is_authenticated,
                     "is_pairable": self._is_pairable(heard, cares.get(device.device_id, ())),
+                    "scale_user": None if enrolment is None else enrolment.scale_user,
+                    "can_register": enrolment is not None and enrolment.scale_user is None and self._has_users(heard),
                     "may_set_clock": self._permissions(device.device_id).set_clock,
                     "cares": [care.as_json() for care in cares.get(device.device_id, ())],
                     "needs_pairing": device.device_id in refused,
@@ -243,6 +248,10 @@ class PairingOffice:
         if driver is not None:
             return driver.open is not None and driver.quirks.bonding is not Bonding.NONE
         return all(care.concern is not Concern.OPEN_BROADCAST for care in cares)
+
+    def _has_users(self, heard: Neighbour | None) -> bool:
+        driver = self._drivers.get((heard.driver if heard else None) or "")
+        return driver is not None and _USER_DATA in driver.services
 
     def _can_set_clock(self, driver_name: str | None) -> bool:
         driver = self._drivers.get(driver_name or "")

@@ -28,7 +28,9 @@ _POLICY: Final = (
 # with "no-referrer" a browser would call the origin of our own forms "null"
 _PAGE_HEADERS: Final = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "same-origin"}
 _PROOF_HEADER: Final = "X-Passerelle-Token"
-_STATUS: Final = {"locked": 429, "unknown": 404, "busy": 409, "over": 409, "not_paired": 409}
+_STATUS: Final = {"locked": 429, "unknown": 404} | dict.fromkeys(
+    ("busy", "over", "not_paired", "has_user", "scale_away", "scale_refused", "scale_silent"), 409
+)
 
 
 class _Pages:

@@ -105,6 +105,15 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
         "Si l'appareil se trompe de plus de dix secondes, la passerelle le met à l'heure de son propriétaire.",
         "When the device is off by more than ten seconds, the gateway gives it the time of its owner.",
     ),
+    "pairing_slot_is": ("emplacement", "slot"),
+    "pairing_register": ("Créer un utilisateur sur la balance", "Make a user on the scale"),
+    "pairing_register_help": (
+        "Pour une balance qui reconnaît plusieurs personnes, si son propriétaire n'y est pas encore : restez devant la "
+        "balance allumée et confirmez si elle le demande.",
+        "For a scale that tells several people apart, when its owner is not on it yet: stay at the scale while it is "
+        "on, and confirm if it asks.",
+    ),
+    "pairing_register_yes": ("Créer l'utilisateur", "Make the user"),
     "pairing_let_clock": ("Laisser la passerelle la régler", "Let the gateway set it"),
     "pairing_leave_clock": ("Ne plus régler son horloge", "Leave its clock alone"),
     "pairing_clock_is_allowed": ("la passerelle règle son horloge", "the gateway sets its clock"),
@@ -178,6 +187,19 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
     "pairing_no_configured": (
         "Cet appareil est dans le fichier de configuration : c'est là que cela se décide.",
         "This device is in the configuration file: that is where this is decided.",
+    ),
+    "pairing_no_has_user": ("Il y a déjà un emplacement sur cette balance.", "There is a slot on this scale already."),
+    "pairing_no_scale_away": (
+        "La balance n'est pas joignable. Allumez-la et réessayez.",
+        "The scale cannot be reached. Switch it on and try again.",
+    ),
+    "pairing_no_scale_refused": (
+        "La balance refuse : elle n'a pas d'utilisateurs, ou plus de place pour un autre.",
+        "The scale refuses: it has no users, or no room for another.",
+    ),
+    "pairing_no_scale_silent": (
+        "La balance n'a pas répondu. Regardez sur son écran si un utilisateur y a été ajouté.",
+        "The scale did not answer. See on its display whether a user was added.",
     ),
     "pairing_no_not_paired": ("Il n'y a rien à enregistrer.", "There is nothing to save."),
     "pairing_no_unknown": ("Cet appareil n'est plus là.", "That device is not there any more."),

@@ -90,7 +90,7 @@ class Visitor:
 async def visitor_of(running: Running) -> AsyncIterator[Visitor]:
     """A visitor for the length of the block."""
     assert running.url is not None
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield Visitor(session, running.url)
 
 

@@ -28,7 +28,7 @@ from gateway.web.texts import LANGUAGES, Texts
 _PATIENCE_MS = 15_000
 REFUSALS = (
     "busy", "locked", "unreadable", "over", "digits", "fields", "name", "person", "kind", "slot", "not_paired",
-    "configured", "unknown", "off", "token",
+    "configured", "has_user", "scale_away", "scale_refused", "scale_silent", "unknown", "off", "token",
 )  # fmt: skip
 
 

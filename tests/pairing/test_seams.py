@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -18,10 +19,11 @@ from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.app import BluetoothBackends
 from gateway.clock import SystemClock
 from gateway.commands.pair import pair, unpair
-from gateway.sandbox.peripherals import MeterRecord, VirtualBroadcaster, VirtualMeter
+from gateway.sandbox.peripherals import MeterRecord, VirtualBroadcaster, VirtualMeter, VirtualScale, WeighIn
 from gateway.sandbox.radio import VirtualAir
 
 LOCKED = "C0:FF:EE:00:00:75"
+SCALE = "C0:FF:EE:00:00:76"
 
 
 @pytest.fixture
@@ -47,6 +49,13 @@ def plain_meter(air: VirtualAir, *, behind: timedelta = timedelta()) -> VirtualM
     """Of no known family, with one record, whose clock is late by `behind`; Just Works."""
     records = [MeterRecord(1, wall() - behind, Decimal(100))]
     return VirtualMeter(air, METER, "Gluco 51", "51", records, clock=lambda: wall() - behind)
+
+
+async def gone(meter: VirtualMeter) -> None:
+    """Asleep once its contact is over, then out of the house."""
+    meter.stays_awake = False
+    await meter.wait_disconnected()
+    await meter.stop()
 
 
 def concerns(state: dict[str, Any]) -> list[str]:
@@ -110,7 +119,7 @@ async def test_a_device_that_is_away_does_not_hold_up_the_unpairing(air: Virtual
     async with gateway_on(air, house_settings(tmp_path)) as running, visitor_of(running) as visitor:
         device = await added(visitor, METER, "glucose_meter")
         await until_readings(running, 3, device)
-        await meter.stop()
+        await gone(meter)
         async with asyncio.timeout(45):
             status, after = await visitor.act("unpair", device=device)
         assert (200, "not_reached") == (status, after["unpaired"]["farewell"])
@@ -195,6 +204,55 @@ async def test_a_clock_of_the_file_is_decided_there(air: VirtualAir, tmp_path: P
     ):
         assert (await visitor.state())["devices"][0]["may_set_clock"] is True
         assert (400, "configured") == _refusal(await visitor.act("clock", device="meter", is_allowed=False))
+
+
+# --- users of a scale -----------------------------------------------------------------------------------------------
+
+
+async def test_the_owner_becomes_a_user_of_the_scale(air: VirtualAir, tmp_path: Path) -> None:
+    """One explicit step: the scale gives a slot, our code is in a file for us alone, weigh-ins of that slot come in."""
+    scale = VirtualScale(air, SCALE, "Scale", "S-3", users={0: 1}, clock=wall)
+    await scale.start()
+    settings = house_settings(tmp_path)
+    async with gateway_on(air, settings) as running, visitor_of(running) as visitor:
+        device = await added(visitor, SCALE, "body_composition_analyser")
+        state = await visitor.until(lambda state: state["devices"][0]["can_register"])
+        assert state["devices"][0]["scale_user"] is None
+        status, after = await visitor.act("register", device=device)
+        assert (200, 1, False) == (status, after["devices"][0]["scale_user"], after["devices"][0]["can_register"])
+        file = tmp_path / "scale-codes" / f"{device}.code"
+        assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+        assert {0: 1, 1: int(file.read_text(encoding="utf-8"))} == scale.users
+        assert (409, "has_user") == _refusal(await visitor.act("register", device=device))
+        await scale.weigh(WeighIn(Decimal("70.5"), 1, wall(), fat_percent=Decimal("20.0")))
+        await until_readings(running, 1, device)
+    async with gateway_on(air, settings) as running, visitor_of(running) as visitor:
+        assert 1 == (await visitor.state())["devices"][0]["scale_user"]
+
+
+async def test_a_user_by_the_command(air: VirtualAir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`gateway pair --new-user` says the slot, and not the code."""
+    scale = VirtualScale(air, SCALE, "Scale", "S-3", users={0: 1}, clock=wall)
+    await scale.start()
+    settings = house_settings(tmp_path, web={"enabled": False})
+    backends = BluetoothBackends(air.scanner_backend, air.client_backend, air.bonds)
+    await pair(settings, SCALE, name="x", person="camille", kind="scale", new_user=True, backends=backends)
+    slot, code = 1, scale.users[1]
+    said = capsys.readouterr().out
+    assert f"scale-1: its owner is a new user of the scale, slot {slot}." in said
+    assert f"{code:04d}" not in said.split("scale-1: its owner")[1]
+
+
+async def test_a_device_without_users_refuses(air: VirtualAir, tmp_path: Path) -> None:
+    """A meter is no scale: said so, and no code is left behind."""
+    meter = plain_meter(air)
+    await meter.start()
+    async with gateway_on(air, house_settings(tmp_path)) as running, visitor_of(running) as visitor:
+        device = await added(visitor, METER, "glucose_meter")
+        assert (await visitor.state())["devices"][0]["can_register"] is False
+        assert (409, "scale_refused") == _refusal(await visitor.act("register", device=device))
+        assert [] == list((tmp_path / "scale-codes").iterdir())
+        assert (404, "unknown") == _refusal(await visitor.act("register", device="another"))
 
 
 # --- proof ----------------------------------------------------------------------------------------------------------

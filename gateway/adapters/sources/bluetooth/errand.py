@@ -23,6 +23,8 @@ from gateway.settings import BluetoothSettings
 __all__ = ["found_within", "run_errand"]
 
 _HANG_UP_S: Final = 5.0
+_CONNECT_S: Final = 10.0
+"""A person waits for it."""
 _GLANCE_S: Final = 0.1
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -74,10 +76,11 @@ async def _converse(
     settings: BluetoothSettings,
 ) -> Close:
     mailbox = Mailbox()
+    connect_s = min(settings.connect_timeout_s, _CONNECT_S)
     client = bleak.BleakClient(
         heard.device,
         disconnected_callback=lambda _client: mailbox.lose(),
-        timeout=settings.connect_timeout_s,
+        timeout=connect_s,
         bluez=BlueZClientArgs(adapter=manager.adapter) if manager.adapter else BlueZClientArgs(),
         backend=manager.radio.client,
     )
@@ -95,7 +98,7 @@ async def _converse(
     )
     try:
         try:
-            async with asyncio.timeout(2 * settings.connect_timeout_s):
+            async with asyncio.timeout(connect_s):
                 await client.connect()
         except RADIO_ERRORS as error:
             return Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
