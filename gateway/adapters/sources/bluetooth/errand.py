@@ -14,7 +14,7 @@ from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
 from gateway.adapters.sources.bluetooth.radio.neighbourhood import Heard
 from gateway.adapters.sources.bluetooth.radio.turns import Turn
-from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox
+from gateway.adapters.sources.bluetooth.session import RADIO_ERRORS, LinkSession, Mailbox, heed_cancellation
 from gateway.devices.procedures import Close, Outcome, Procedure
 from gateway.errors import StoreUnavailable
 from gateway.ports import Clock, Intake
@@ -63,6 +63,9 @@ async def run_errand(
             return await _converse(procedure, heard, manager, turn, material, intake, clock, settings)
         except StoreUnavailable:
             return Close(Outcome.NOT_KEPT)
+        except asyncio.CancelledError:  # a library's own, unless the next line says otherwise
+            heed_cancellation()
+            return Close(Outcome.LINK_LOST, "cancelled")
 
 
 async def _converse(
