@@ -25,6 +25,7 @@ from gateway.adapters.sources.bluetooth.errand import found_within, run_errand
 from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
+from gateway.adapters.sources.bluetooth.radio.ensemble import Ensemble
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
 from gateway.adapters.sources.bluetooth.radio.machine import machine_radios
 from gateway.adapters.sources.bluetooth.radio.manager import RadioManager
@@ -51,8 +52,6 @@ _BLUEZ_HOLD_S: Final = 2.0
 """BlueZ keeps a link for this long after it was given back; a new connection within it would be the old one."""
 _ASSUMED_WAKE_S: Final = MappingProxyType({DeviceKind.GLUCOSE_METER: 30.0})
 """Of families whose window is not known, for their place in the queue only."""
-_BETTER_DB: Final = 6
-_FAINTEST_DBM: Final = -127
 _PATIENT: Final = Pace()
 _NO_USERS: Mapping[DeviceId, ScaleUser] = MappingProxyType({})
 _MAY_NOTHING: Final = Permissions()
@@ -104,25 +103,25 @@ class BluetoothSource:
         self._holds: Counter[str] = Counter()
         self._work: tuple[asyncio.TaskGroup, Intake] | None = None
         self._state_changed = asyncio.Event()
-        self._radio_changed = asyncio.Event()
         if radios is None and scanner_backend is None and client_backend is None:
             radios = (*machine_radios(settings), *proxy_radios(settings))
-        self._managers = tuple(
-            RadioManager(
-                radio,
-                settings,
-                clock,
-                drivers=self._drivers,
-                enrolled=self._enrolled,
-                on_heard=self._on_heard,
-                on_change=self._on_radio,
-                pace=pace,
-                chance=self._chance,
-            )
-            for radio in (radios if radios is not None else (Radio("radio", scanner_backend, client_backend),))
-        )
+        made = radios if radios is not None else (Radio("radio", scanner_backend, client_backend),)
+        self._radios = Ensemble(clock, lambda on_change: [self._manager(radio, on_change, pace) for radio in made])
         for device in devices:
             self._add(device)
+
+    def _manager(self, radio: Radio, on_change: Callable[[], None], pace: Pace) -> RadioManager:
+        return RadioManager(
+            radio,
+            self._settings,
+            self._clock,
+            drivers=self._drivers,
+            enrolled=self._enrolled,
+            on_heard=self._on_heard,
+            on_change=on_change,
+            pace=pace,
+            chance=self._chance,
+        )
 
     @property
     def name(self) -> str:
@@ -132,7 +131,7 @@ class BluetoothSource:
     @property
     def is_scanning(self) -> bool:
         """Whether a radio is listening now."""
-        return any(manager.is_scanning for manager in self._managers)
+        return self._radios.is_scanning
 
     def states(self) -> tuple[DeviceState, ...]:
         """Where the gateway stands with each device, by device id."""
@@ -161,7 +160,7 @@ class BluetoothSource:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._work = tasks, intake
-                self._listen(tasks)
+                self._radios.start(tasks)
                 for watch in self._watches.values():
                     self._start(watch)
         finally:
@@ -171,24 +170,13 @@ class BluetoothSource:
     async def listen(self) -> None:
         """Only hear, for ever: nothing is connected and nothing is read."""
         async with asyncio.TaskGroup() as tasks:
-            self._listen(tasks)
-
-    def _listen(self, tasks: asyncio.TaskGroup) -> None:
-        """Each radio by itself; in the order of the settings, since the name of one may be an address."""
-        for number, manager in enumerate(self._managers, 1):
-            name = f"bluetooth.radio.{number}"
-            tasks.create_task(supervise(name, manager.run), name=name)
+            self._radios.start(tasks)
 
     # --- the radios ---------------------------------------------------------------------------------------------
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Devices heard in the last minutes, by the radio that hears each best; strongest first."""
-        best: dict[str, Neighbour] = {}
-        for manager in self._managers:
-            for neighbour in manager.neighbourhood.neighbours():
-                known = best.get(neighbour.address)
-                if known is None or _strength(neighbour.rssi_dbm) > _strength(known.rssi_dbm):
-                    best[neighbour.address] = neighbour
+        best = self._radios.neighbours()
         for address, watch in self._watches.items():
             if address not in best and watch.visit is not None:  # a device with a link need not advertise
                 best[address] = Neighbour(
@@ -205,26 +193,16 @@ class BluetoothSource:
 
     def reports(self) -> tuple[RadioReport, ...]:
         """Every radio, now."""
-        return tuple(manager.report() for manager in self._managers)
+        return self._radios.reports()
 
     async def changed(self) -> None:
         """Return at the next change of a report."""
-        await self._radio_changed.wait()
-
-    def _on_radio(self) -> None:
-        self._radio_changed.set()
-        self._radio_changed = asyncio.Event()
+        await self._radios.changed()
 
     def heard(self, address: str) -> tuple[BLEDevice, Radio] | None:
         """What a connection to `address` needs, from the radio that hears it best; None: nobody hears it."""
-        found = self._best(address)
+        found = self._radios.best(address)
         return None if found is None else (found[1].device, found[0].radio)
-
-    def _best(self, address: str) -> tuple[RadioManager, Heard] | None:
-        found = [
-            (manager, heard) for manager in self._managers if (heard := manager.neighbourhood.find(address.upper()))
-        ]
-        return max(found, key=lambda one: (one[1].is_bonded, _strength(one[1].rssi_dbm)), default=None)
 
     @asynccontextmanager
     async def hold(self, address: str) -> AsyncIterator[None]:
@@ -268,7 +246,7 @@ class BluetoothSource:
     def _in_reach(self, device_id: DeviceId) -> tuple[str, RadioManager, Heard] | None:
         """Its address and the radio that hears it now; a device with a link need not advertise."""
         for address, watch in self._watches.items():
-            if watch.device.device_id == device_id and self._work and (found := self._best(address)) is not None:
+            if watch.device.device_id == device_id and self._work and (found := self._radios.best(address)) is not None:
                 is_heard = self._clock.monotonic() - found[1].last_s <= FRESH_S
                 return (address, *found) if is_heard or watch.visit is not None else None
         return None
@@ -361,37 +339,16 @@ class BluetoothSource:
             watch.bonded_with = None
         if heard.driver is not None and heard.driver.listen is not None and heard.advert.service_data:
             self._listening[address].hear(heard.driver, heard.advert)
-        if not watch.is_wanted or self._holds[address] or not self._is_best(watch, manager, address, heard):
+        if not watch.is_wanted or self._holds[address]:
+            return
+        bonded_with, unreached_by = watch.bonded_with, watch.unreached_by
+        if not self._radios.should_take(manager, address, heard, bonded_with=bonded_with, unreached_by=unreached_by):
             return
         driver = driver_for(heard.advert, self._drivers)
         if driver is None and not heard.advert.service_data:
             driver = driver_for_kind(watch.device.kind, self._drivers)
         if driver is not None and driver.open is not None:
             watch.offer(Found(heard, driver, driver.open, manager))
-
-    def _is_best(self, watch: Watch, manager: RadioManager, address: str, heard: Heard) -> bool:
-        """Whether no other radio should take it: one that has its keys, or hears it clearly better and has a slot.
-
-        A radio that has just failed to reach it gives way to any other that hears it: it may be unable to connect.
-        """
-        if len(self._managers) == 1:
-            return True
-        now_s = self._clock.monotonic()
-        for other in self._managers:
-            if other is manager or not other.is_scanning:
-                continue
-            if watch.bonded_with == other.radio.name:
-                return False
-            there = other.neighbourhood.find(address)
-            if there is None or now_s - there.last_s > FRESH_S or other.turns.is_full:
-                continue
-            if watch.bonded_with == manager.radio.name or watch.unreached_by == other.radio.name:
-                continue
-            if watch.unreached_by == manager.radio.name:
-                return False
-            if _strength(there.rssi_dbm) > _strength(heard.rssi_dbm) + _BETTER_DB:
-                return False
-        return True
 
     # --- one device ---------------------------------------------------------------------------------------------
 
@@ -460,7 +417,3 @@ class BluetoothSource:
 
 def _unforeseen(error: Exception) -> Close:
     return Close(Outcome.RETRY_LATER, type(error).__name__)
-
-
-def _strength(rssi_dbm: int | None) -> int:
-    return _FAINTEST_DBM if rssi_dbm is None else rssi_dbm
