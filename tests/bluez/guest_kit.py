@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +24,8 @@ from bumble.keys import MemoryKeyStore
 
 from gateway.adapters.sources.bluetooth import BluetoothSource
 from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
+from gateway.adapters.sources.bluetooth.radio.ladder import Pace
+from gateway.devices.drivers import GENERIC_DRIVERS, Driver
 from gateway.model import Device
 from gateway.ports import Clock
 from gateway.sandbox._central import make_device
@@ -33,6 +35,7 @@ from gateway.sandbox.vhci import KernelAir
 from gateway.settings import BluetoothSettings
 
 __all__ = [
+    "ADAPTER",
     "WALL",
     "BluezStack",
     "Person",
@@ -50,6 +53,7 @@ WALL = NOW.astimezone(PARIS).replace(tzinfo=None)
 ADAPTER = "org.bluez.Adapter1"
 _PROGRAMS = ("/usr/sbin/bluetoothd", "/usr/libexec/bluetooth/bluetoothd", "/usr/lib/bluetooth/bluetoothd")
 _PATIENCE_S = 60.0
+_PATIENT = Pace()
 
 
 class BluezStack:
@@ -68,10 +72,10 @@ class BluezStack:
         with self._bus.stdout as says:
             assert says.readline()
 
-    def start_bluetoothd(self) -> None:
+    def start_bluetoothd(self, *options: str) -> None:
         """Does not wait for it: BlueZ announces itself on the bus."""
         program = next(path for path in _PROGRAMS if Path(path).exists())
-        self._bluetoothd = subprocess.Popen((program, "-n"), stdout=self._log, stderr=self._log)
+        self._bluetoothd = subprocess.Popen((program, "-n", *options), stdout=self._log, stderr=self._log)
 
     def kill_bluetoothd(self) -> None:
         """SIGKILL."""
@@ -167,7 +171,13 @@ class Person:
         return self._digits is None
 
 
-def kernel_source(*devices: Device, clock: Clock | None = None, **settings: Any) -> BluetoothSource:
+def kernel_source(
+    *devices: Device,
+    clock: Clock | None = None,
+    drivers: Sequence[Driver] = GENERIC_DRIVERS,
+    pace: Pace = _PATIENT,
+    **settings: Any,
+) -> BluetoothSource:
     """A source as the gateway makes it: bleak's own backend."""
     chosen = {
         "connect_timeout_s": 20.0,
@@ -181,6 +191,8 @@ def kernel_source(*devices: Device, clock: Clock | None = None, **settings: Any)
         devices,
         zone_of=lambda _device_id: PARIS,
         clock=clock or FrozenClock(),
+        drivers=drivers,
+        pace=pace,
     )
 
 
