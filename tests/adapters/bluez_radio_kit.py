@@ -34,6 +34,7 @@ class FakeAdapter:
         is_blocked: kept off by rfkill.
         devices: addresses on the air.
         identities: what a bonded device's private address on the air stands for.
+        takes_monitors: a passive scan is accepted, and then nothing is heard.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FakeAdapter:
     is_discovering: bool = False
     devices: list[str] = field(default_factory=list)
     identities: dict[str, str] = field(default_factory=dict)
+    takes_monitors: bool = False
 
     @property
     def path(self) -> str:
@@ -182,6 +184,8 @@ class FakeBluez:
             adapter.is_discovering = False
         elif member == "Connect":
             return Message.new_error(message, "org.bluez.Error.Failed", "le-connection-unknown")
+        elif adapter.takes_monitors and member in {"RegisterMonitor", "UnregisterMonitor"}:
+            pass  # as where the kernel refuses what BlueZ has taken
         elif member not in {"SetDiscoveryFilter", "Disconnect"}:
             return Message.new_error(message, "org.freedesktop.DBus.Error.UnknownMethod", "no such method")
         return Message.new_method_return(message)

@@ -503,3 +503,41 @@ async def test_short_window_is_used_again_at_once() -> None:
                 ear.now.hear(-60)
                 await asyncio.sleep(0)
             tried.get_nowait()
+
+
+class HalfOpenHand(Hand):
+    """A client whose first link is cut off, and whose second is made and ends before anything is answered."""
+
+    async def connect(self, pair: bool, **_kwargs: Any) -> None:
+        is_first = not type(self).was_here
+        type(self).was_here = True
+        self.tried.put_nowait(self.radio)
+        if is_first:
+            raise BleakError("br-connection-canceled")
+
+    was_here: bool
+
+
+@pytest.mark.parametrize(
+    ("is_bonded", "expected"), [(True, LinkState.NEEDS_PAIRING), (False, LinkState.FAILED)], ids=["bonded", "not"]
+)
+async def test_keys_that_open_nothing_are_told(is_bonded: bool, expected: LinkState) -> None:
+    """Of keys that a device has lost BlueZ says two things in turn, neither of them by name; people are told."""
+    tried: asyncio.Queue[str] = asyncio.Queue()
+    radio, ear = radio_of("one", tried)
+    hand = type("OneHand", (HalfOpenHand,), {"tried": tried, "radio": "one", "was_here": False})
+    source = BluetoothSource(
+        BluetoothSettings(enabled=True, retry_s=0.05, revisit_s=0.05, connect_timeout_s=2.0),
+        [meter_device(0)],
+        zone_of=lambda _device_id: PARIS,
+        clock=FrozenClock(),
+        radios=[replace(radio, client=hand)],
+    )
+    async with running(source, MemoryIntake()), asyncio.timeout(10):
+        await ear.listening.wait()
+        for _ in range(2):
+            while tried.empty():
+                ear.now.hear(-60, is_bonded=is_bonded)
+                await asyncio.sleep(0.01)
+            tried.get_nowait()
+        await until_state(source, expected)

@@ -246,6 +246,18 @@ async def test_passive_scan_that_is_refused_becomes_active(bus: PrivateBus) -> N
     assert ["bluetooth.passive_scan_refused"] == [line["event"] for line in lines if line["log_level"] == "warning"]
 
 
+async def test_passive_scan_that_hears_nothing_becomes_active(bus: PrivateBus) -> None:
+    """BlueZ takes the patterns, the kernel refuses them, nobody says so: after the first silence the scan is active."""
+    with structlog.testing.capture_logs() as lines:
+        async with (
+            fake_bluez(bus.address, adapter(takes_monitors=True)) as bluez,
+            at_work(source := make_source(scanning="passive")),
+        ):
+            await until_state(source, RadioState.HEARING)
+    assert bluez.calls.index("hci0.RegisterMonitor") < bluez.calls.index("hci0.StartDiscovery")
+    assert "bluetooth.passive_scan_silent" in {line["event"] for line in lines}
+
+
 async def test_slots_that_are_exhausted_are_waited_for(bus: PrivateBus) -> None:
     """C5: "no available connection slot" is no failure of the device: it is tried again, with a pause."""
     full = adapter(devices=[METER], errors={"Connect": ("org.bluez.Error.Failed", "no available connection slot")})

@@ -112,7 +112,8 @@ async def read_passively(air: KernelAir) -> tuple[MemoryIntake, list[str]]:
     """What comes with `scanning = "passive"`, and which events were logged."""
     await make_meter(air, records(1, 3), address=METER)
     intake = MemoryIntake()
-    source = kernel_source(make_device(METER, DeviceKind.GLUCOSE_METER), scanning="passive")
+    pace = Pace(quiet_s=1, silence_s=5, rungs=(Rung.RESTART_SCAN, Rung.TELL))
+    source = kernel_source(make_device(METER, DeviceKind.GLUCOSE_METER), scanning="passive", pace=pace)
     with capture_logs() as lines:
         async with running(source, intake):
             await intake.until(lambda: len(intake.readings) == 3)
@@ -128,7 +129,10 @@ async def test_passive_scan_needs_experimental_bluez(air: KernelAir) -> None:
 
 @pytest.mark.usefixtures("experimental")
 async def test_passive_scan_with_experimental_bluez(air: KernelAir) -> None:
-    """With `bluetoothd --experimental` the patterns are taken, and a meter that sends Flags is heard and read."""
+    """`bluetoothd --experimental` takes the patterns; where the kernel then refuses them, the scan becomes active.
+
+    BlueZ 5.66 on Linux 6.12 does: "Failed to Add Adv Patterns Monitor" in its log, and not a word to us.
+    """
     intake, events = await read_passively(air)
     assert [1, 2, 3] == numbers(intake)
     assert "bluetooth.passive_scan_refused" not in events

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 from bluetooth_kit import MemoryIntake, make_device, running
-from guest_kit import WALL, kernel_source, numbers
+from bonding import bonding
+from guest_kit import WALL, Person, kernel_source, numbers
 
 from gateway.devices.drivers import load_drivers
 from gateway.model import DeviceKind, Metric
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.bluez
 SCALE = "C0:FF:EE:00:00:04"
 CUFF = "C0:FF:EE:00:00:05"
 ONETOUCH = "C0:FF:EE:00:00:07"
+PASSKEY = 123456
 PAUSE_S = 0.5
 """A scale repeats each payload for about that long."""
 
@@ -105,14 +107,16 @@ def systolic(intake: MemoryIntake) -> list[Decimal | None]:
 
 
 async def test_onetouch_is_read(air: KernelAir) -> None:
-    """The protocol of the maker, over its own service: twelve tests, in order, once."""
+    """The protocol of the maker, over its own service and a bond: twelve tests, once."""
     tests = [OneTouchTest(WALL - timedelta(days=1) + timedelta(minutes=number), 80 + number) for number in range(12)]
-    meter = VirtualOneTouch(air, ONETOUCH, "OneTouch A1B2", "S-7", tests, clock=lambda: WALL, secure=False)
+    meter = VirtualOneTouch(air, ONETOUCH, "OneTouch A1B2", "S-7", tests, clock=lambda: WALL, passkey=PASSKEY)
     await meter.start()
     device = make_device(ONETOUCH, DeviceKind.GLUCOSE_METER)
     intake, source = MemoryIntake(), kernel_source(device, drivers=load_drivers())
-    async with running(source, intake):
-        await intake.until(lambda: len(intake.readings) == 12)
-        await meter.wait_disconnected()
-    assert set(range(1, 13)) == set(numbers(intake))
-    assert 12 == len(numbers(intake))
+    async with bonding() as bonds:
+        async with running(kernel_source(make_device(SCALE, DeviceKind.SCALE)), MemoryIntake()):
+            await bonds.bond(ONETOUCH, Person(PASSKEY))
+        async with running(source, intake):
+            await intake.until(lambda: len(intake.readings) == 12)
+            await meter.wait_disconnected()
+    assert list(range(1, 13)) == sorted(numbers(intake))

@@ -192,6 +192,7 @@ class LinkSession:
 
     Attributes:
         records_kept: how many records have been made durable.
+        was_answered: whether the device has answered any request.
     """
 
     def __init__(
@@ -221,6 +222,7 @@ class LinkSession:
         self._on_fact = on_fact
         self._has_paired = False
         self.records_kept = 0
+        self.was_answered = False
 
     async def run(self, procedure: Procedure) -> Close:
         """Carry `procedure` out to its end, or to the end of the link; how it ended."""
@@ -373,7 +375,7 @@ class LinkSession:
         for is_last in (False, True):
             try:
                 async with asyncio.timeout(self._settings.procedure_timeout_s):
-                    return await operation()
+                    answer = await operation()
             except BleakCharacteristicNotFoundError:
                 return ATT_NOT_FOUND
             except (BleakGATTProtocolError, BleakDBusError) as error:
@@ -381,12 +383,16 @@ class LinkSession:
                     raise _LinkEnded(type(error).__name__) from error
                 if code == _UNLIKELY and await self._mailbox.is_lost_within(_NEWS_S):
                     raise _LinkEnded("in the middle of a request") from error
+                self.was_answered = True
                 if code not in _WANTS_BOND:
                     return code
                 if is_last or self._has_paired:
                     raise _PairingNeeded from error
             except RADIO_ERRORS as error:
                 raise _LinkEnded(type(error).__name__) from error
+            else:
+                self.was_answered = True
+                return answer
             await self._pair()
         raise _PairingNeeded
 

@@ -38,7 +38,10 @@ __all__ = ["Visit"]
 _HANG_UP_S: Final = 5.0
 _CUT_OFF: Final = "connection-canceled"
 """What BlueZ 5.66 says when the link was up, could not be encrypted with our keys, and was closed by the kernel."""
-_CUT_OFF_TIMES: Final = 2
+_CUT_OFF_POINTS: Final = 2
+_SILENT_POINTS: Final = 1
+_ENOUGH_POINTS: Final = 3
+"""With attributes that it remembers, BlueZ also calls such a link made, and it is lost before anything is answered."""
 _ABOUT_KEYS: Final = ("authentication", "key_missing", "key missing", "notpaired", "not paired")
 _ABOUT_SLOTS: Final = ("connection slot", "connection limit", "too many connections", "error.inprogress", "busy")
 log = structlog.get_logger()
@@ -122,7 +125,7 @@ class Visit:
         """How it ended. Raises StoreUnavailable where even the checkpoint cannot be read."""
         self._watch.enter(LinkState.CONNECTING)
         try:
-            closed = await self._connect() or await self._read_out()
+            closed = await self._connect() or self._weighed(await self._read_out())
         finally:
             await self._hang_up()
         if self._opening is not None:  # a platform takes its time over it, and confirms what comes meanwhile
@@ -142,16 +145,28 @@ class Visit:
             if any(word in text for word in _ABOUT_SLOTS):
                 self._turns.exhausted()
                 return Close(Outcome.RETRY_LATER, NO_SLOT)
-            if self._is_bonded and _CUT_OFF in text:
-                self._watch.cut_off += 1
-                if self._watch.cut_off >= _CUT_OFF_TIMES:
-                    return Close(Outcome.NEEDS_PAIRING, "it is reached again and again, and our keys do not open it")
-            return Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
-        self._watch.cut_off = 0
+            closed = Close(Outcome.LINK_LOST, f"no connection ({type(error).__name__})")
+            return self._cut_off(closed, _CUT_OFF_POINTS) if _CUT_OFF in text else closed
         self.has_connected = True
         self._turns.connected()
         # what was asked for while nobody could be reached
         return Close(Outcome.LINK_LOST, GIVEN_UP) if self._mailbox.is_given_up else None
+
+    def _weighed(self, closed: Close) -> Close:
+        if self._session.was_answered:
+            self._watch.cut_off = 0
+        elif closed.outcome is Outcome.LINK_LOST and not self._mailbox.is_given_up:
+            return self._cut_off(closed, _SILENT_POINTS)
+        return closed
+
+    def _cut_off(self, closed: Close, points: int) -> Close:
+        """A link to a device that we have keys of came to nothing: after a few in a row, the keys are to blame."""
+        if not self._is_bonded:
+            return closed
+        self._watch.cut_off += points
+        if self._watch.cut_off < _ENOUGH_POINTS:
+            return closed
+        return Close(Outcome.NEEDS_PAIRING, "it is reached again and again, and our keys do not open it")
 
     async def _read_out(self) -> Close:
         self._watch.enter(LinkState.READING)

@@ -64,7 +64,7 @@ class Watch:
         device: the configured device.
         state: what people see.
         wants_bond: it hung up on us without a word: pair first next time.
-        cut_off: how often in a row a link to a bonded device was closed before it could be used.
+        cut_off: points for links in a row to a bonded device that ended before anything was answered.
         consent_was_refused: the scale's code is not tried again until `retry`.
         not_before: monotonic seconds; advertisements before it are not answered.
         bonded_with: name of the radio that has keys for it, as far as is known.
