@@ -31,11 +31,11 @@ from pathlib import Path
 
 from _kill_bluetooth_child import ADDRESSES, DATABASE
 from guest_kit import BluezStack, powered
-from kill_bluetooth import BURST, Lab, Seen, compare, differences, look, until
+from kill_bluetooth import BURST, SESSION, ZONE, Lab, Seen, compare, differences, look, until
 from kill_loop import is_sound
 
 from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
-from gateway.sandbox.peripherals import CgmSample
+from gateway.sandbox.peripherals import CgmSample, VirtualCgm
 from gateway.sandbox.vhci import KernelAir
 
 __all__ = ["main"]
@@ -46,6 +46,8 @@ MOMENTS = ("connecting", "asked", "answered", "any")
 """Of a pairing, as the child says them: the device is called, digits are wanted, they were typed; or any time."""
 ADAPTER_ADDRESS = "00:1A:7D:DA:72:01"
 GROWTH_S = 0.5
+RUN_TIME_H = 60_000
+"""The sensor of the other lab began long ago; this one has to be live today."""
 PAIRING_S = 4.0
 """A bond takes about that long here."""
 START_S, PATIENCE_S, SETTLE_S = 90.0, 120.0, 20.0
@@ -129,7 +131,10 @@ class Campaign:
                 await self._one(number + 1, kind, moment)
                 lasted_s = time.monotonic() - began
                 stored = [len(keys) for keys in self._before.keys.values()]
-                self._say(f"kill {number + 1} ({kind} {moment}): {stored} of {self._lab.made()} in {lasted_s:.0f} s")
+                left = f"links left {self.tally.links_left}, bonds {dict(self.tally.bonds_left)}"
+                self._say(
+                    f"kill {number + 1} ({kind} {moment}): {stored} of {self._lab.made()}, {left}, {lasted_s:.0f} s"
+                )
         finally:
             growing.cancel()
             await asyncio.wait([growing])
@@ -254,6 +259,13 @@ async def campaign(exchange: Path, kills: int, dice: random.Random) -> Tally:
             async with Bluez.connect() as bluez, KernelAir(ADAPTER_ADDRESS) as air:
                 await powered(bluez, ADAPTER_ADDRESS)
                 lab = Lab(air)
+                lab.sensor = VirtualCgm(
+                    *(air, ADDRESSES["sensor"], "lab-sensor", "sensor"),
+                    session_start=SESSION,
+                    zone=ZONE,
+                    interval_min=1,
+                    run_time_h=RUN_TIME_H,
+                )
                 for device in lab.devices:
                     await device.start()
                 work = Campaign(lab, bluez, Path(name), dice, lambda line: print(line, flush=True))

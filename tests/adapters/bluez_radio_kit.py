@@ -34,6 +34,7 @@ class FakeAdapter:
         is_blocked: kept off by rfkill.
         devices: addresses on the air.
         identities: what a bonded device's private address on the air stands for.
+        linked: addresses that it has a link to, whoever made it.
         takes_monitors: a passive scan is accepted, and then nothing is heard.
     """
 
@@ -48,6 +49,7 @@ class FakeAdapter:
     devices: list[str] = field(default_factory=list)
     identities: dict[str, str] = field(default_factory=dict)
     takes_monitors: bool = False
+    linked: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> str:
@@ -155,6 +157,10 @@ class FakeBluez:
             objects: dict[str, dict[str, dict[str, Variant]]] = {}
             for adapter in self.adapters.values():
                 objects[adapter.path] = {_ADAPTER: adapter.properties()}
+                for linked in adapter.linked:
+                    objects[adapter.device_path(linked)] = {
+                        _DEVICE: adapter.device(linked) | {"Connected": Variant("b", True)}
+                    }
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [objects])
         name = (message.path or "").split("/")[3]
         adapter_or_none = self.adapters.get(name)

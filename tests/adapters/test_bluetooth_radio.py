@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -261,6 +261,9 @@ class Adapter:
     async def wait_lost(self) -> str:
         await self._gone.wait()
         return "removed"
+
+    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+        return 0
 
     async def power_cycle(self) -> None:
         self.power_cycles += 1

@@ -258,6 +258,43 @@ async def test_passive_scan_that_hears_nothing_becomes_active(bus: PrivateBus) -
     assert "bluetooth.passive_scan_silent" in {line["event"] for line in lines}
 
 
+async def test_links_of_a_process_that_was_killed_are_ended(bus: PrivateBus) -> None:
+    """BlueZ keeps them and their devices do not advertise: those of our devices are ended, others are left alone."""
+    with structlog.testing.capture_logs() as lines:
+        async with (
+            fake_bluez(bus.address, adapter(linked=[METER, STRANGER])) as bluez,
+            at_work(source := make_source()),
+        ):
+            await until_state(source, RadioState.HEARING)
+    assert 1 == bluez.calls.count("hci0.Disconnect")
+    assert bluez.calls.index("hci0.Disconnect") < bluez.calls.index("hci0.StartDiscovery")
+    assert [1] == [line["links"] for line in lines if line["event"] == "bluetooth.leftover_links_ended"]
+
+
+async def test_guest_ends_no_link(bus: PrivateBus) -> None:
+    """`gateway scan` beside a running gateway leaves that one's links alone."""
+    async with fake_bluez(bus.address, adapter(linked=[METER])) as bluez:
+        settings = Settings.model_validate(
+            {
+                "bluetooth": {"enabled": True},
+                "people": [{"id": "p", "name": "P", "time_zone": "Europe/Paris"}],
+                "devices": [{"id": "d", "kind": "glucose_meter", "name": "d", "person": "p", "address": METER}],
+            }
+        )
+        await listened(settings, 0.3)
+        assert "hci0.StartDiscovery" in bluez.calls
+        assert "hci0.Disconnect" not in bluez.calls
+
+
+async def test_link_to_a_device_that_is_added_later_is_ended(bus: PrivateBus) -> None:
+    """The same for a device that is watched only after the radio is up."""
+    async with fake_bluez(bus.address, adapter(linked=[OTHERS])) as bluez, at_work(source := make_source()):
+        await until_state(source, RadioState.HEARING)
+        assert 0 == bluez.calls.count("hci0.Disconnect")
+        source.watch(make_device(OTHERS, DeviceKind.SCALE, "device-2"))
+        await bluez.until_called("hci0.Disconnect")
+
+
 async def test_slots_that_are_exhausted_are_waited_for(bus: PrivateBus) -> None:
     """C5: "no available connection slot" is no failure of the device: it is tried again, with a pause."""
     full = adapter(devices=[METER], errors={"Connect": ("org.bluez.Error.Failed", "no available connection slot")})

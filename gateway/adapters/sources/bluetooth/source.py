@@ -355,6 +355,8 @@ class BluetoothSource:
     async def _attend(self, watch: Watch, intake: Intake) -> None:
         device_id = watch.device.device_id
         address = (watch.device.address or "").upper()
+        for each in self._managers:
+            await each.end_leftovers(address)
         while True:
             found = await watch.next_found()
             manager = found.manager

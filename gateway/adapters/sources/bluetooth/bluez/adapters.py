@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
+
+import structlog
 
 from gateway.adapters.sources.bluetooth.bluez.bus import Bluez, BluezRefused, BusUnavailable, Objects
 from gateway.adapters.sources.bluetooth.radio.parts import AdapterAbsent, AdapterBlocked, RungFailed
@@ -20,6 +22,7 @@ from gateway.adapters.sources.bluetooth.radio.parts import AdapterAbsent, Adapte
 __all__ = ["BluezAdapter", "BluezSession"]
 
 _ADAPTER: Final = "org.bluez.Adapter1"
+_DEVICE: Final = "org.bluez.Device1"
 _OBJECTS: Final = "org.freedesktop.DBus.ObjectManager"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _NOBODY: Final = "org.freedesktop.DBus.Error.ServiceUnknown"
@@ -27,6 +30,7 @@ _DENIED: Final = frozenset({"org.freedesktop.DBus.Error.AccessDenied", "org.blue
 _BLOCKED: Final = "org.bluez.Error.Blocked"
 _CALL_S: Final = 10.0
 _OFF_S: Final = 1.0
+log = structlog.get_logger()
 
 
 class BluezAdapter:
@@ -145,6 +149,21 @@ class BluezSession:
         finally:
             bus.cancel()
             adapter.cancel()
+
+    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+        """See `AdapterSession.end_links`. What BlueZ refuses is left as it is."""
+        ended = 0
+        try:
+            for path, interfaces in (await self._bluez.objects()).items():
+                device = interfaces.get(_DEVICE)
+                if device is None or not device.get("Connected") or not path.startswith(f"{self._path}/"):
+                    continue
+                if is_wanted(str(device.get("Address", "")).upper()):
+                    await self._bluez.call(path, _DEVICE, "Disconnect")
+                    ended += 1
+        except (BluezRefused, BusUnavailable) as error:
+            log.warning("bluetooth.leftover_kept", radio=self.adapter, error=type(error).__name__)
+        return ended
 
     async def power_cycle(self) -> None:
         """Off, a second, and on. Raises RungFailed."""

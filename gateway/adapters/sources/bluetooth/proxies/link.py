@@ -84,6 +84,10 @@ class ProxySession:
         await self._lost.wait()
         return "proxy_offline"
 
+    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+        """None: the proxy ends its links itself when their owner's connection to it has gone."""
+        return 0
+
     async def power_cycle(self) -> None:
         """Raises RungFailed: the API has no such request."""
         raise RungFailed("a proxy's radio cannot be switched from here")

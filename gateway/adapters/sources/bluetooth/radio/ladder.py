@@ -31,7 +31,8 @@ class Pace:
         listen_s: how long is listened after a rung before the next.
         rung_s: limit of one rung.
         start_s, stop_s: limits of starting and stopping a scan.
-        rungs: what may be tried, lowest first; a guest beside a running gateway switches nothing off.
+        rungs: what may be tried, lowest first; a guest beside a running gateway switches nothing off (and ends no
+            link).
         first_pause_s, longest_pause_s: between attempts while there is no adapter; doubles.
     """
 

@@ -59,6 +59,9 @@ class _NoControl:
         await asyncio.Event().wait()
         return "never"
 
+    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+        return 0
+
     async def power_cycle(self) -> None:
         raise RungFailed("this radio cannot be switched")
 
@@ -105,6 +108,7 @@ class RadioManager:
         self.adapter: str | None = None
         self.is_scanning = False
         self._clock = clock
+        self._enrolled = enrolled
         self._on_heard = on_heard
         self._on_change = on_change
         self._pace = pace
@@ -113,6 +117,7 @@ class RadioManager:
         self._address: str | None = None
         self._handles_of: str | None = None
         self.turns.on_alive = self._on_link
+        self._session: AdapterSession | None = None
         self._packet = asyncio.Event()
         self._silences = Silences()
         self._episode = Episode()
@@ -141,6 +146,17 @@ class RadioManager:
         """Whether the device with this address (upper case) was heard a moment ago, so that it can be connected."""
         heard = self.neighbourhood.find(address)
         return heard is not None and self._clock.monotonic() - heard.last_s <= 2 * FRESH_S
+
+    async def end_leftovers(self, address: str | None = None) -> None:
+        """End links to devices of ours that nobody here has made, or only that to `address` (upper case).
+
+        BlueZ keeps the link of a process that was killed. Such a device does not advertise, and would be found again
+        only after it has hung up by itself, which a sensor never does.
+        """
+        if self._session is not None and Rung.POWER_CYCLE in self._pace.rungs:
+            is_wanted = (lambda a: self._enrolled(a) is not None) if address is None else address.__eq__
+            if ended := await self._session.end_links(is_wanted):
+                log.info("bluetooth.leftover_links_ended", radio=self._label, links=ended)
 
     async def run(self) -> None:
         """Listen for ever."""
@@ -175,10 +191,12 @@ class RadioManager:
                 self.neighbourhood.clear()
             self.adapter, self._address = session.adapter, session.address
             self._handles_of = session.adapter
+            self._session = session
             try:
+                await self.end_leftovers()
                 yield session
             finally:
-                self.adapter = None
+                self.adapter = self._session = None
 
     def _missing(self, state: RadioState, advice: str) -> None:
         if (self._state, self._advice) != (state, advice):

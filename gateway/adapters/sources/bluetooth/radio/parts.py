@@ -6,6 +6,7 @@ library may put its classes in their place), and, where somebody can look after 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -58,6 +59,10 @@ class AdapterSession(Protocol):
 
     async def wait_lost(self) -> str:
         """Return when it was removed or switched off, or when the service or the bus went; which, for the log."""
+        ...
+
+    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+        """End the links that the service holds to the wanted addresses (upper case), whoever made them; how many."""
         ...
 
     async def power_cycle(self) -> None:
