@@ -29,8 +29,8 @@ def bluez_settings(folder: Path) -> Settings:
     """Those of the other victim, slower: BlueZ keeps a link for 2 s after it was given back."""
     settings = settings_for(folder)
     patient = {
-        "connect_timeout_s": 20.0,
-        "procedure_timeout_s": 20.0,
+        "connect_timeout_s": 10.0,
+        "procedure_timeout_s": 5.0,
         "quiet_s": 1.0,
         "retry_s": 2.5,
         "revisit_s": 2.5,

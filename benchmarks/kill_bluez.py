@@ -50,7 +50,9 @@ RUN_TIME_H = 60_000
 """The sensor of the other lab began long ago; this one has to be live today."""
 PAIRING_S = 4.0
 """A bond takes about that long here."""
-START_S, PATIENCE_S, SETTLE_S = 90.0, 120.0, 20.0
+START_S, PATIENCE_S = 90.0, 120.0
+SETTLE_S = 3.0
+"""bluetoothd breaks off what the dead process had asked for; a link given back would be gone after 2 s."""
 _DEVICE = "org.bluez.Device1"
 
 
@@ -207,8 +209,8 @@ class Campaign:
         self._before = now
         if not await asyncio.to_thread(is_sound, self._path):
             self._fault(f"{where}: the file is damaged")
+        await asyncio.sleep(SETTLE_S)
         if kind == "pairing":
-            await asyncio.sleep(1.0)  # bluetoothd breaks off what the dead process had asked for
             sides = (ADDRESSES["pairing"] in await self._bonded(), self._lab.meters["pairing"].is_bonded)
             words = {(True, True): "both", (True, False): "BlueZ only", (False, True): "the meter only"}
             self.tally.bonds_left[words.get(sides, "neither")] += 1
