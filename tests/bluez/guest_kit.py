@@ -22,7 +22,7 @@ from bumble.device import DeviceConfiguration
 from bumble.gatt import Characteristic
 from bumble.keys import MemoryKeyStore
 
-from gateway.adapters.sources.bluetooth import BluetoothSource
+from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
 from gateway.adapters.sources.bluetooth.radio.ladder import Pace
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver
@@ -47,6 +47,7 @@ __all__ = [
     "shout",
     "switched_off",
     "until",
+    "until_told",
 ]
 
 WALL = NOW.astimezone(PARIS).replace(tzinfo=None)
@@ -76,6 +77,10 @@ class BluezStack:
         """Does not wait for it: BlueZ announces itself on the bus."""
         program = next(path for path in _PROGRAMS if Path(path).exists())
         self._bluetoothd = subprocess.Popen((program, "-n", *options), stdout=self._log, stderr=self._log)
+
+    def has_bluetoothd_died(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._bluetoothd is not None and self._bluetoothd.poll() is not None
 
     def kill_bluetoothd(self) -> None:
         """SIGKILL."""
@@ -194,6 +199,13 @@ def kernel_source(
         drivers=drivers,
         pace=pace,
     )
+
+
+async def until_told(source: BluetoothSource, state: LinkState) -> None:
+    """Wait until the first device is in `state`, which may take a few contacts that hang."""
+    async with asyncio.timeout(2 * _PATIENCE_S):
+        while source.states()[0].state is not state:
+            await source.state_changed()
 
 
 def records(first: int, last: int) -> list[MeterRecord]:

@@ -29,15 +29,24 @@ CGM = "C0:FF:EE:00:00:03"
 
 @pytest.fixture
 async def experimental(stack: BluezStack, bluez: Bluez, air: KernelAir) -> AsyncIterator[None]:
-    """bluetoothd with its experimental interfaces, for the length of a test."""
+    """bluetoothd with its experimental interfaces, for the length of a test; started again when it dies."""
 
     async def again(*options: str) -> None:
         stack.kill_bluetoothd()
         stack.start_bluetoothd(*options)
         await powered(bluez, air.address)
 
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            if stack.has_bluetoothd_died():
+                stack.start_bluetoothd("--experimental")
+
     await again("--experimental")
+    keeping = asyncio.create_task(keep())
     yield
+    keeping.cancel()
+    await asyncio.wait({keeping})
     await again()
 
 
@@ -131,7 +140,8 @@ async def test_passive_scan_needs_experimental_bluez(air: KernelAir) -> None:
 async def test_passive_scan_with_experimental_bluez(air: KernelAir) -> None:
     """`bluetoothd --experimental` takes the patterns; where the kernel then refuses them, the scan becomes active.
 
-    BlueZ 5.66 on Linux 6.12 does: "Failed to Add Adv Patterns Monitor" in its log, and not a word to us.
+    BlueZ 5.66 on Linux 6.12 does: "Failed to Add Adv Patterns Monitor" in its log, and not a word to us. Then it dies
+    when the patterns are taken back, and is started again.
     """
     intake, events = await read_passively(air)
     assert [1, 2, 3] == numbers(intake)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from bluetooth_kit import FrozenClock, MemoryIntake, make_device, running, until_state
+from bluetooth_kit import FrozenClock, MemoryIntake, make_device, running
 from bonding import bonding
-from guest_kit import kernel_source, make_meter, numbers, records
+from guest_kit import kernel_source, make_meter, numbers, records, until_told
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.bluez.bonds import BluezBonds
@@ -54,14 +54,15 @@ async def test_lost_bond_is_replaced_on_request_only(air: KernelAir) -> None:
     """The meter has lost its keys: ours stay until a person pairs it again, and then reading goes on by itself."""
     meter = await make_meter(air, records(1, 3), address=METER, passkey=int(PASSKEY), secure=True, stays_awake=True)
     intake = MemoryIntake()
-    source = kernel_source(make_device(METER, DeviceKind.GLUCOSE_METER), drivers=load_drivers())
+    device = make_device(METER, DeviceKind.GLUCOSE_METER)
+    source = kernel_source(device, drivers=load_drivers(), procedure_timeout_s=8.0)
     async with bonding() as bonds, running(source, intake), desk_at(source, bonds) as desk:
         assert PairingState.PAIRED is (await pair_at(desk, METER)).state
         await intake.until(lambda: len(intake.readings) == 3)
         await meter.wait_disconnected()
         await meter.forget_bonds()
         await meter.add_record(records(4, 4)[0])
-        await until_state(source, LinkState.NEEDS_PAIRING)
+        await until_told(source, LinkState.NEEDS_PAIRING)
         assert frozenset({METER}) == await bonds.bonded()
         assert not meter.is_bonded
         attempt = await pair_at(desk, METER)

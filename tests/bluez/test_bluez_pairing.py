@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from bluetooth_kit import MemoryIntake, make_device, running, until_state
 from bonding import bonding
-from guest_kit import Person, kernel_source, make_meter, numbers, records
+from guest_kit import Person, kernel_source, make_meter, numbers, records, until_told
 
 from gateway.adapters.sources.bluetooth import LinkState
 from gateway.errors import GatewayError
@@ -89,12 +89,13 @@ async def test_nobody_answers(air: KernelAir) -> None:
 async def test_bond_lost_on_the_meter_needs_a_person(air: KernelAir) -> None:
     """After a battery change the meter has forgotten us: people are told, and nothing is read."""
     meter = await make_meter(air, records(1, 3), address=METER, passkey=PASSKEY, secure=True, stays_awake=True)
-    intake, source = MemoryIntake(), kernel_source(make_device(METER, DeviceKind.GLUCOSE_METER))
+    device = make_device(METER, DeviceKind.GLUCOSE_METER)
+    intake, source = MemoryIntake(), kernel_source(device, procedure_timeout_s=8.0)
     async with bonding() as bonds:
         async with running(kernel_source(make_device(OTHER, DeviceKind.SCALE)), MemoryIntake()):
             await bonds.bond(METER, Person(PASSKEY))
         await meter.wait_disconnected()
         await meter.forget_bonds()
         async with running(source, intake):
-            await until_state(source, LinkState.NEEDS_PAIRING)
+            await until_told(source, LinkState.NEEDS_PAIRING)
         assert {} == intake.readings

@@ -383,7 +383,7 @@ class LinkSession:
                     raise _LinkEnded(type(error).__name__) from error
                 if code == _UNLIKELY and await self._mailbox.is_lost_within(_NEWS_S):
                     raise _LinkEnded("in the middle of a request") from error
-                self.was_answered = True
+                self.was_answered = self.was_answered or code != _UNLIKELY
                 if code not in _WANTS_BOND:
                     return code
                 if is_last or self._has_paired:

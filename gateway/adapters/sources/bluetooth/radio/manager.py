@@ -245,6 +245,11 @@ class RadioManager:
         self._on_change()
         try:
             await self._hear(lost)
+            if self._wants_passive and self._last_heard is None and not lost.done():
+                # BlueZ takes patterns that the kernel then refuses, and tells nobody (bluez/bluez issue 434); 5.66 even
+                # dies when they are taken back, so that it must be settled before
+                self._wants_passive = False
+                log.warning("bluetooth.passive_scan_silent", radio=self._label, instead="active")
         finally:
             self.is_scanning = False
             try:
@@ -360,10 +365,6 @@ class RadioManager:
         self._enter(RadioState.RECOVERING)
         log.warning("bluetooth.recovery", radio=self._label, rung=rung.value, reason=reason)
         if rung is Rung.RESTART_SCAN:
-            if self._wants_passive and self._last_heard is None:
-                # BlueZ takes patterns that the kernel then refuses, and tells nobody (bluez/bluez issue 434)
-                self._wants_passive = False
-                log.warning("bluetooth.passive_scan_silent", radio=self._label, instead="active")
             if episode.has_failed:
                 await asyncio.sleep(self._pace.first_pause_s)
             return
