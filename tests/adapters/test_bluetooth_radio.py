@@ -262,7 +262,7 @@ class Adapter:
         await self._gone.wait()
         return "removed"
 
-    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+    async def end_links(self, is_wanted: Callable[[str], bool], *, calling_too: bool = False) -> int:
         return 0
 
     async def power_cycle(self) -> None:

@@ -125,7 +125,9 @@ async def read_passively(air: KernelAir) -> tuple[MemoryIntake, list[str]]:
     source = kernel_source(make_device(METER, DeviceKind.GLUCOSE_METER), scanning="passive", pace=pace)
     with capture_logs() as lines:
         async with running(source, intake):
-            await intake.until(lambda: len(intake.readings) == 3)
+            async with asyncio.timeout(100):
+                while len(intake.readings) < 3:
+                    await asyncio.wait([asyncio.ensure_future(intake.until(lambda: len(intake.readings) == 3))])
     return intake, [line["event"] for line in lines]
 
 

@@ -49,6 +49,8 @@ MADE_ROOM: Final = "made_room"
 _UNLIKELY: Final = 0x0E
 """Also what BlueZ answers to a request whose link has ended; that it has ended is said a moment later."""
 _NEWS_S: Final = 1.0
+_REMEMBERED: Final = "2a19"
+"""The battery level, which BlueZ answers from memory, without the device."""
 _INSUFFICIENT_AUTHENTICATION: Final = 0x05
 _WANTS_BOND: Final = frozenset({_INSUFFICIENT_AUTHENTICATION, 0x0C, 0x0F})
 _SUBSCRIBABLE: Final = frozenset({"notify", "indicate"})
@@ -375,7 +377,7 @@ class LinkSession:
         for is_last in (False, True):
             try:
                 async with asyncio.timeout(self._settings.procedure_timeout_s):
-                    answer = await operation()
+                    return await operation()
             except BleakCharacteristicNotFoundError:
                 return ATT_NOT_FOUND
             except (BleakGATTProtocolError, BleakDBusError) as error:
@@ -390,9 +392,6 @@ class LinkSession:
                     raise _PairingNeeded from error
             except RADIO_ERRORS as error:
                 raise _LinkEnded(type(error).__name__) from error
-            else:
-                self.was_answered = True
-                return answer
             await self._pair()
         raise _PairingNeeded
 
@@ -405,10 +404,13 @@ class LinkSession:
         self._has_paired = True
 
     async def _read(self, char: str) -> bytes:
-        return bytes(await self._client.read_gatt_char(self._find(char)))
+        answer = bytes(await self._client.read_gatt_char(self._find(char)))
+        self.was_answered = self.was_answered or char != _REMEMBERED
+        return answer
 
     async def _write(self, char: str, data: bytes) -> None:
         await self._client.write_gatt_char(self._find(char), data, response=True)
+        self.was_answered = True
 
     async def _subscribe(self, char: str) -> None:
         def notified(_: BleakGATTCharacteristic, data: bytearray) -> None:
@@ -419,6 +421,7 @@ class LinkSession:
             raise BleakCharacteristicNotFoundError(char)
         # StartNotify keeps the order across characteristics; AcquireNotify gives each its own socket and does not
         await self._client.start_notify(characteristic, notified, bluez={"use_start_notify": True})
+        self.was_answered = True
 
     def _find(self, char: str) -> BleakGATTCharacteristic:
         """The characteristic, looked for in the driver's own services first: several services may have one of it."""

@@ -87,7 +87,7 @@ class Visit:
         self._material = Material(
             watch.device.device_id, zone, live_interval=timedelta(seconds=settings.live_interval_s)
         )
-        manager = found.manager
+        self._manager = manager = found.manager
         self._turns = manager.turns
         # the device, not its address: bleak keeps the kind of the address in it
         self._client = bleak.BleakClient(
@@ -285,3 +285,5 @@ class Visit:
                 await self._client.disconnect()
         except RADIO_ERRORS as error:
             log.debug("bluetooth.hang_up_failed", device=self._watch.device.device_id, error=type(error).__name__)
+        if self._watch.cut_off:
+            await self._manager.stop_calling((self._watch.device.address or "").upper())

@@ -150,20 +150,28 @@ class BluezSession:
             bus.cancel()
             adapter.cancel()
 
-    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+    async def end_links(self, is_wanted: Callable[[str], bool], *, calling_too: bool = False) -> int:
         """See `AdapterSession.end_links`. What BlueZ refuses is left as it is."""
         ended = 0
         try:
             for path, interfaces in (await self._bluez.objects()).items():
                 device = interfaces.get(_DEVICE)
-                if device is None or not device.get("Connected") or not path.startswith(f"{self._path}/"):
+                if device is None or not path.startswith(f"{self._path}/"):
                     continue
-                if is_wanted(str(device.get("Address", "")).upper()):
-                    await self._bluez.call(path, _DEVICE, "Disconnect")
-                    ended += 1
+                if (device.get("Connected") or calling_too) and is_wanted(str(device.get("Address", "")).upper()):
+                    ended += await self._disconnect(path)
         except (BluezRefused, BusUnavailable) as error:
             log.warning("bluetooth.leftover_kept", radio=self.adapter, error=type(error).__name__)
         return ended
+
+    async def _disconnect(self, path: str) -> bool:
+        try:
+            await self._bluez.call(path, _DEVICE, "Disconnect")
+        except BluezRefused as error:
+            if not error.name.endswith(".NotConnected"):
+                raise
+            return False
+        return True
 
     async def power_cycle(self) -> None:
         """Off, a second, and on. Raises RungFailed."""

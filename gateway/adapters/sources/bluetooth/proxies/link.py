@@ -84,7 +84,7 @@ class ProxySession:
         await self._lost.wait()
         return "proxy_offline"
 
-    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+    async def end_links(self, is_wanted: Callable[[str], bool], *, calling_too: bool = False) -> int:
         """None: the proxy ends its links itself when their owner's connection to it has gone."""
         return 0
 

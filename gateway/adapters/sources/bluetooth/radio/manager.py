@@ -59,7 +59,7 @@ class _NoControl:
         await asyncio.Event().wait()
         return "never"
 
-    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
+    async def end_links(self, is_wanted: Callable[[str], bool], *, calling_too: bool = False) -> int:
         return 0
 
     async def power_cycle(self) -> None:
@@ -157,6 +157,15 @@ class RadioManager:
             is_wanted = (lambda a: self._enrolled(a) is not None) if address is None else address.__eq__
             if ended := await self._session.end_links(is_wanted):
                 log.info("bluetooth.leftover_links_ended", radio=self._label, links=ended)
+
+    async def stop_calling(self, address: str) -> None:
+        """Have BlueZ leave alone a device (upper case) that nobody here has a link to.
+
+        A bonded device whose keys do not fit is called again and again by BlueZ itself, several times a second, and
+        is hardly heard meanwhile.
+        """
+        if self._session is not None:
+            await self._session.end_links(address.__eq__, calling_too=True)
 
     async def run(self) -> None:
         """Listen for ever."""

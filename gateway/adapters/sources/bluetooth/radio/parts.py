@@ -61,8 +61,11 @@ class AdapterSession(Protocol):
         """Return when it was removed or switched off, or when the service or the bus went; which, for the log."""
         ...
 
-    async def end_links(self, is_wanted: Callable[[str], bool]) -> int:
-        """End the links that the service holds to the wanted addresses (upper case), whoever made them; how many."""
+    async def end_links(self, is_wanted: Callable[[str], bool], *, calling_too: bool = False) -> int:
+        """End the links that the service holds to the wanted addresses (upper case), whoever made them; how many.
+
+        `calling_too`: the service also stops calling those that it has no link to at the moment.
+        """
         ...
 
     async def power_cycle(self) -> None:
