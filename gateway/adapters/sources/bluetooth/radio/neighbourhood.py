@@ -116,7 +116,7 @@ class Neighbourhood:
             known.awake_since_s = now_s
         if advert.name:
             known.name = advert.name[:_NAME_CHARS]
-        known.device, known.advert, known.rssi_dbm, known.is_bonded = device, advert, rssi, _is_bonded(device)
+        known.device, known.advert, known.rssi_dbm, known.is_bonded = device, advert, rssi, _is_bonded(device, data)
         known.last_s, known.last_at = now_s, now
         self._heard.move_to_end(address)
         return known
@@ -179,7 +179,11 @@ def _reason(advert: Advert) -> str | None:
     return None if entry is None else entry.name
 
 
-def _is_bonded(device: BLEDevice) -> bool:
+def _is_bonded(device: BLEDevice, data: AdvertisementData) -> bool:
+    """As BlueZ says now; what bleak keeps with the device is as old as the scan."""
     details = device.details
     properties = details.get("props") if isinstance(details, dict) else None
+    for word in data.platform_data:
+        if isinstance(word, dict):
+            properties = word
     return isinstance(properties, dict) and bool(properties.get("Paired"))
