@@ -151,6 +151,10 @@ class BluezBonds:
             if device.get("Paired"):
                 await self._remove(bluez, path, device)
                 path, _ = await self._find(bluez, address)
+            elif device.get("Connected"):
+                # a link that a contact has just given back may still be failing for want of a bond; that would be ours
+                await _quietly(bluez.call(path, _DEVICE, "Disconnect", timeout_s=_READY_S))
+                path, _ = await self._find(bluez, address)
             await self._pair(bluez, path, questions)
         except BluezRefused as error:
             raise PairingFailed(_reason(error)) from error
