@@ -355,8 +355,7 @@ class BluetoothSource:
     async def _attend(self, watch: Watch, intake: Intake) -> None:
         device_id = watch.device.device_id
         address = (watch.device.address or "").upper()
-        for each in self._managers:
-            await each.end_leftovers(address)
+        await self._radios.end_leftovers(address)
         while True:
             found = await watch.next_found()
             manager = found.manager

@@ -70,6 +70,11 @@ class Ensemble:
         ]
         return max(found, key=lambda one: (one[1].is_bonded, _strength(one[1].rssi_dbm)), default=None)
 
+    async def end_leftovers(self, address: str) -> None:
+        """End links to this device (upper case) that nobody here has made."""
+        for manager in self._managers:
+            await manager.end_leftovers(address)
+
     def should_take(
         self, manager: RadioManager, address: str, heard: Heard, *, bonded_with: str | None, unreached_by: str | None
     ) -> bool:
