@@ -105,7 +105,8 @@ async def _run(arguments: argparse.Namespace) -> int:
     else:
         for row in rows:
             write_line(_sentence(row))
-        write_line(f"{others} other device{'' if others == 1 else 's'} that the gateway does not know.")
+        if neighbours or any(map(is_well, reports)):
+            write_line(f"{others} other device{'' if others == 1 else 's'} that the gateway does not know.")
         for line in report_lines(reports, utc_now()):
             write_line(line)
     return 0 if all(map(is_well, reports)) else 1
