@@ -96,7 +96,7 @@ class _Pages:
             return web.json_response({"error": "off" if self._office is None else "unknown"}, status=404)
         try:
             fields = json.loads(await request.text()) if request.content_type == "application/json" else None
-        except ValueError:
+        except (ValueError, RecursionError):  # deep nesting ends the parser
             fields = None
         if not isinstance(fields, dict):
             return web.json_response({"error": "fields"}, status=400)

@@ -286,6 +286,15 @@ async def test_bluetooth_is_off(air: VirtualAir, tmp_path: Path) -> None:
             assert 404 == answer.status
 
 
+@pytest.mark.parametrize("body", ["", "{", "[]", "null", "[" * 30_000], ids=["empty", "cut", "list", "null", "deep"])
+async def test_what_is_no_object_is_refused(house: Running, body: str) -> None:
+    """A body that is not a JSON object, however deep it goes, is answered with 400."""
+    async with visitor_of(house) as visitor, aiohttp.ClientSession() as session:
+        proof = {"X-Passerelle-Token": (await visitor.state())["token"], "Content-Type": "application/json"}
+        async with session.post(f"{house.url}/api/pairing/pair", data=body, headers=proof) as answer:
+            assert (400, {"error": "fields"}) == (answer.status, await answer.json())
+
+
 def test_tokens_age() -> None:
     """A page that was left open for more than twelve hours must be loaded again."""
 
