@@ -248,7 +248,8 @@ async def one_kill(lab: Lab, folder: Path, kind: str, dice: random.Random, tally
         process.kill()
         await process.wait()
     tally.kills[kind] += 1
-    await asyncio.gather(*(device.wait_disconnected() for device in lab.devices))
+    if not await until(lambda: not any(device.is_connected for device in lab.devices), START_S):
+        tally.faults.append(f"after a {kind} kill a device still has a link to the process that is gone")
 
 
 async def loop(kills: int, dice: random.Random, folder: Path, say: Callable[[str], None]) -> Tally:

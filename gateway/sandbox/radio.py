@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 from bumble import ll
 from bumble.controller import Controller
-from bumble.hci import HCI_ErrorCode
+from bumble.hci import Address, HCI_ErrorCode
 from bumble.keys import MemoryKeyStore
 from bumble.link import LocalLink
 from bumble.transport.common import Transport
@@ -30,6 +30,9 @@ from gateway.sandbox._central import AdapterController, Central, widen, withdraw
 from gateway.sandbox.bonds import VirtualBonds
 
 __all__ = ["Errands", "Resident", "VirtualAir"]
+
+_SETTLED_S: Final = 0.1
+"""Nothing that was sent on the air takes as long."""
 
 
 class Resident(Protocol):
@@ -138,6 +141,15 @@ class VirtualAir:
             ending = ll.TerminateInd(HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
             self._link.send_ll_control_pdu(connection.self_address, connection.peer_address, ending)
         withdraw(adapter)
+        own = {adapter.random_address, adapter.public_address}
+        asyncio.get_running_loop().call_later(_SETTLED_S, self._sever, own)
+
+    def _sever(self, own: set[Address]) -> None:
+        """End what devices still take for links to an adapter that has gone: a packet may have been under way."""
+        for controller in self._link.controllers:
+            for connection in tuple(controller.le_connections.values()):
+                if connection.peer_address in own:
+                    controller.on_le_disconnected(connection, HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
 
     def settle(self, resident: Resident) -> None:
         """`resident` lives here from now on; `close()` stops it."""
