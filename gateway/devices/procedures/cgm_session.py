@@ -12,7 +12,7 @@ A session that was stopped, or whose time has run out and that brings nothing mo
 been read. The next contact follows whatever session the sensor is in then.
 
 Source: Bluetooth Continuous Glucose Monitoring Profile 1.0.2; Service 1.0.2, E2E-CRC. The service protects its frames
-by a CRC alone: it has no counter (the E2E-Counter is of the Insulin Delivery Service). What a counter would show, a
+by a CRC alone: no counter is read (none is known for this service). What a counter would show, a
 record lost or repeated, shows in the time offsets, which name each record.
 """
 
