@@ -29,6 +29,7 @@ from gateway.model import (
     Provenance,
     Reading,
     SourceKind,
+    TimeMethod,
     TimeQuality,
     Unit,
     is_identifier,
@@ -83,6 +84,7 @@ class _Provenance(_Strict):
     source: SourceKind = SourceKind.FILE
     decoder: str = Field(default="reading_lines", max_length=64)
     is_retained: bool = False
+    is_unconfirmed: bool = False
 
 
 class _Context(_Strict):
@@ -106,6 +108,10 @@ class _Context(_Strict):
     user_index: int | None = Field(default=None, ge=0, le=254)
     weigh_in: str | None = Field(default=None, max_length=128)
     is_device_derived: bool = False
+    user_name: str | None = Field(default=None, max_length=64)
+    trend_arrow: str | None = Field(default=None, max_length=32)
+    noise_level: int | None = Field(default=None, ge=0, le=5)
+    recorded_by: str | None = Field(default=None, max_length=64)
     note: str | None = Field(default=None, max_length=200)
 
 
@@ -124,6 +130,7 @@ class _Line(_Strict):
     effective_at: Instant
     utc_offset_min: int | None = Field(default=None, ge=-14 * 60, le=14 * 60)
     time_quality: TimeQuality = TimeQuality.DEVICE
+    time_method: TimeMethod | None = None
     received_at: Instant | None = None
     provenance: _Provenance = _Provenance()
     person: Id | None = None
@@ -169,6 +176,7 @@ def reading_to_json(reading: Reading, person_id: PersonId | None = None) -> dict
         "effective_at": _utc(reading.effective_at),
         "utc_offset_min": reading.utc_offset_min,
         "time_quality": reading.time_quality.value,
+        **({} if reading.time_method is None else {"time_method": reading.time_method.value}),
         "received_at": _utc(reading.received_at),
         "provenance": _compact(dataclasses.asdict(reading.provenance)),
     }
@@ -247,7 +255,8 @@ def _reading(line: _Line, received_at: datetime) -> Reading:
         utc_offset_min=offset_min,
         time_quality=line.time_quality,
         received_at=(line.received_at or received_at).astimezone(UTC),
-        provenance=Provenance(line.provenance.source, line.provenance.decoder, line.provenance.is_retained),
+        provenance=Provenance(**line.provenance.model_dump()),
+        time_method=line.time_method,
     )
 
 

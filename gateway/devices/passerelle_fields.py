@@ -199,6 +199,10 @@ _CONTEXT: dict[str, Callable[[object, str], Any]] = {
     "user_index": lambda value, what: read_integer(value, what, 0, 254),
     "weigh_in": _token,
     "is_device_derived": read_boolean,
+    "user_name": lambda value, what: read_text(value, what, 64),
+    "trend_arrow": lambda value, what: read_text(value, what, 32),
+    "noise_level": lambda value, what: read_integer(value, what, 0, 5),
+    "recorded_by": lambda value, what: read_text(value, what, 64),
     "note": lambda value, what: read_text(value, what, 200),
 }
 

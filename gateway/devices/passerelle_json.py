@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from typing import NamedTuple
 
 from gateway.devices.passerelle_fields import (
     Refused,
@@ -25,35 +22,32 @@ from gateway.devices.passerelle_fields import (
     record_key_from,
     strict_json,
 )
-from gateway.errors import Implausible
 from gateway.model import (
     Absent,
-    Bound,
     BoundKind,
-    Context,
     DeviceId,
     Metric,
     Provenance,
     QuarantineReason,
-    Reading,
-    TimeQuality,
     Unit,
 )
 from gateway.normalise.contact import Contact
-from gateway.normalise.quantity import to_canonical
-from gateway.normalise.times import place_device_time, place_instant, place_reception
+from gateway.normalise.reported import (
+    NO_CONTEXT,
+    Decoded,
+    Parsed,
+    Problem,
+    ReportedMeasurement,
+    ReportedRecord,
+    readings_of,
+)
 
 __all__ = [
     "DECODER",
     "MAX_RECORDS",
     "SCHEMA",
-    "Decoded",
     "DeviceStatus",
-    "Parsed",
-    "Problem",
     "Refused",
-    "ReportedMeasurement",
-    "ReportedRecord",
     "decode_reading_message",
     "parse_reading_message",
     "parse_status_message",
@@ -63,55 +57,6 @@ SCHEMA = "passerelle.reading/1"
 DECODER = "mqtt.passerelle"
 MAX_RECORDS = 1000
 _MAX_EPOCH = 1_000_000
-
-
-class Problem(NamedTuple):
-    """Why a part of a message gave no reading; `detail` holds no value."""
-
-    reason: QuarantineReason
-    detail: str
-
-
-class ReportedMeasurement(NamedTuple):
-    """One metric as the device sent it: a number, a bound (`number` is then its limit, if any), or an absence."""
-
-    metric: Metric
-    number: Decimal | None
-    unit: Unit | None
-    bound: BoundKind | None
-    absent: Absent | None
-
-
-class ReportedRecord(NamedTuple):
-    """One record of a device.
-
-    Attributes:
-        record_key: the device's own name for it, or derived from `time`.
-        epoch: life of the device's record counter.
-        time: aware (an instant), naive (the device's wall clock), or None.
-        measurements: at least one, each metric once.
-        context: what was said around them.
-    """
-
-    record_key: str
-    epoch: int
-    time: datetime | None
-    measurements: tuple[ReportedMeasurement, ...]
-    context: Context
-
-
-class Parsed(NamedTuple):
-    """The records of a message and what was wrong with the others."""
-
-    records: tuple[ReportedRecord, ...] = ()
-    problems: tuple[Problem, ...] = ()
-
-
-class Decoded(NamedTuple):
-    """The readings of a message and what was wrong with the rest; `problems` non-empty means "quarantine it too"."""
-
-    readings: tuple[Reading, ...] = ()
-    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +82,6 @@ _INFORMATION_KEYS = frozenset({"manufacturer", "model", "serial", "firmware"})
 _STATUS_KEYS = _INFORMATION_KEYS | {"availability", "battery_percent"}
 _AVAILABILITY = {"online": True, "offline": False}
 _RECORD_KEY = re.compile(r"[!-~]{1,128}")
-_NO_CONTEXT = Context()
 
 
 def parse_reading_message(payload: bytes, device_id: DeviceId) -> Parsed:
@@ -182,54 +126,7 @@ def decode_reading_message(
         provenance: put into every reading.
         frame: index of the payload in the batch.
     """
-    parsed = parse_reading_message(payload, contact.device_id)
-    readings: list[Reading] = []
-    problems = list(parsed.problems)
-    received_at, trusted = contact.received_at, contact.clock_is_trusted
-    for record in parsed.records:
-        time = record.time
-        if time is None:
-            placed = place_reception(received_at, contact.zone, is_live=contact.is_live, clock_is_trusted=trusted)
-        elif time.tzinfo is None:
-            placed = place_device_time(
-                time, received_at, contact.zone, clock_offset=contact.clock_offset, clock_is_trusted=trusted
-            )
-        else:
-            placed = place_instant(time, received_at, contact.zone, clock_is_trusted=trusted)
-            # an instant that was believed needs no wall clock beside it; one that was not is kept as the device said it
-            time = None if placed.quality is TimeQuality.DEVICE else time.replace(tzinfo=None)
-        for measurement in record.measurements:
-            number, unit = measurement.number, measurement.unit
-            canonical: Decimal | None = None
-            if number is not None and unit is not None:
-                try:
-                    canonical = to_canonical(measurement.metric, number, unit)
-                except Implausible as error:
-                    problems.append(Problem(QuarantineReason.IMPLAUSIBLE, str(error)))
-                    continue
-            is_bound = measurement.bound is not None
-            readings.append(
-                Reading(
-                    device_id=contact.device_id,
-                    epoch=record.epoch,
-                    record_key=record.record_key,
-                    metric=measurement.metric,
-                    effective_at=placed.effective_at,
-                    utc_offset_min=placed.utc_offset_min,
-                    time_quality=placed.quality,
-                    received_at=received_at,
-                    provenance=provenance,
-                    value=None if is_bound else canonical,
-                    bound=None if measurement.bound is None else Bound(measurement.bound, canonical),
-                    absent=measurement.absent,
-                    original_value=number,
-                    original_unit=unit,
-                    context=record.context,
-                    device_time=time,
-                    frame=frame,
-                )
-            )
-    return Decoded(tuple(readings), tuple(problems))
+    return readings_of(parse_reading_message(payload, contact.device_id), contact, provenance, frame=frame)
 
 
 def parse_status_message(payload: bytes) -> DeviceStatus:
@@ -291,7 +188,7 @@ def _record(item: object, device_id: DeviceId) -> ReportedRecord:
         measurements = tuple([_measurement(each) for each in listed])
         if len({each.metric for each in measurements}) != len(measurements):
             raise Refused("a metric appears twice in one record")
-    context = read_context(item["context"]) if "context" in item else _NO_CONTEXT
+    context = read_context(item["context"]) if "context" in item else NO_CONTEXT
     return ReportedRecord(key, epoch, time, measurements, context)
 
 

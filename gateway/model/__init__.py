@@ -17,6 +17,8 @@ from gateway.model.reading import (
     Reading,
     SourceKind,
     StoredReading,
+    TimeConfidence,
+    TimeMethod,
     TimeQuality,
 )
 from gateway.model.summary import GlucoseDay, GlucosePeriod, WeightDay, WeightTrend
@@ -68,6 +70,8 @@ __all__ = [
     "ReadingKey",
     "SourceKind",
     "StoredReading",
+    "TimeConfidence",
+    "TimeMethod",
     "TimeQuality",
     "Unit",
     "WeightDay",

@@ -46,6 +46,11 @@ class Metric(enum.StrEnum):
     HEART_RATE = "heart_rate"
     OXYGEN_SATURATION = "oxygen_saturation"
     BODY_TEMPERATURE = "body_temperature"
+    BODY_WATER_PERCENTAGE = "body_water_percentage"
+    BONE_MASS = "bone_mass"
+    PROTEIN_PERCENTAGE = "protein_percentage"
+    VISCERAL_FAT_RATING = "visceral_fat_rating"
+    WAIST_CIRCUMFERENCE = "waist_circumference"
 
     @property
     def info(self) -> MetricInfo:
@@ -119,4 +124,9 @@ CATALOGUE: dict[Metric, MetricInfo] = {
     Metric.HEART_RATE: _entry(_VITAL, (Unit.PER_MIN,), "8867-4", 149546, "20", "350", 0),
     Metric.OXYGEN_SATURATION: _entry(_VITAL, (Unit.PERCENT,), "59408-5", 150456, "30", "100", 0),
     Metric.BODY_TEMPERATURE: _entry(_VITAL, (Unit.CELSIUS, Unit.FAHRENHEIT), "8310-5", 150364, "25", "45", 1),
+    Metric.BODY_WATER_PERCENTAGE: _entry(_COMPOSITION, (Unit.PERCENT,), None, None, "1", "95", 1),
+    Metric.BONE_MASS: _entry(_COMPOSITION, _MASS, None, None, "0.2", "20", 2),
+    Metric.PROTEIN_PERCENTAGE: _entry(_COMPOSITION, (Unit.PERCENT,), None, None, "1", "60", 1),
+    Metric.VISCERAL_FAT_RATING: _entry(_COMPOSITION, (Unit.ONE,), None, None, "0.5", "100", 1),
+    Metric.WAIST_CIRCUMFERENCE: _entry(DataType.WEIGHT, _LENGTH, "8280-0", None, "30", "250", 1),
 }

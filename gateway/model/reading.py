@@ -21,6 +21,8 @@ __all__ = [
     "Reading",
     "SourceKind",
     "StoredReading",
+    "TimeConfidence",
+    "TimeMethod",
     "TimeQuality",
 ]
 
@@ -58,6 +60,8 @@ class Absent(enum.StrEnum):
     """The record carries a status only."""
     UNTRUSTWORTHY = "untrustworthy"
     """The device marks its own value as unusable (strip error, sensor malfunction...)."""
+    WITHDRAWN = "withdrawn"
+    """Its source took it back: deleted there after it had been sent. Earlier versions are kept."""
 
 
 class TimeQuality(enum.StrEnum):
@@ -71,6 +75,65 @@ class TimeQuality(enum.StrEnum):
     """The source gave no time; the moment of reception, for a live measurement."""
     UNKNOWN = "unknown"
     """Nobody knows; `effective_at` holds the time of reception so that the reading can be found."""
+
+
+class TimeConfidence(enum.StrEnum):
+    """How far from the truth `effective_at` may lie."""
+
+    HIGH = "high"
+    """Two minutes."""
+    MEDIUM = "medium"
+    """An hour or so: a clock that was not compared, or an hour that exists twice."""
+    LOW = "low"
+    """Estimated: it lies between its neighbours. It is shown as such and does not leave."""
+    NONE = "none"
+
+
+class TimeMethod(enum.StrEnum):
+    """By which evidence `effective_at` was found; says more than `TimeQuality`."""
+
+    CLOCK_CHECKED = "clock_checked"
+    """The device's own clock, compared with ours at this contact and found to agree."""
+    CLOCK_UNCHECKED = "clock_unchecked"
+    """The device's own clock; nobody could compare it."""
+    CLOCK_AMBIGUOUS = "clock_ambiguous"
+    """The device's wall clock, in an hour that exists twice, or not at all, where the clocks change."""
+    SOURCE_INSTANT = "source_instant"
+    """The source named an instant with its zone."""
+    SESSION = "session"
+    """Start of a sensor's session plus the record's offset."""
+    OFFSET_MEASURED = "offset_measured"
+    """The device's clock plus the offset measured at contact, before any clock was set."""
+    SEGMENT = "segment"
+    """The device's clock was changed between records; each stretch has its own offset."""
+    RECEPTION = "reception"
+    """Measured while the gateway listened, by the gateway's clock."""
+    RECEPTION_REPAIRED = "reception_repaired"
+    """As before, by a clock that was wrong and of which the error became known afterwards."""
+    NEIGHBOURS = "neighbours"
+    """Between the records before and after it."""
+    NOTHING = "nothing"
+    """No evidence at all."""
+
+    @property
+    def confidence(self) -> TimeConfidence:
+        """What the method is worth."""
+        return _CONFIDENCE[self]
+
+
+_CONFIDENCE = {
+    TimeMethod.CLOCK_CHECKED: TimeConfidence.HIGH,
+    TimeMethod.CLOCK_UNCHECKED: TimeConfidence.MEDIUM,
+    TimeMethod.CLOCK_AMBIGUOUS: TimeConfidence.MEDIUM,
+    TimeMethod.SOURCE_INSTANT: TimeConfidence.HIGH,
+    TimeMethod.SESSION: TimeConfidence.HIGH,
+    TimeMethod.OFFSET_MEASURED: TimeConfidence.HIGH,
+    TimeMethod.SEGMENT: TimeConfidence.HIGH,
+    TimeMethod.RECEPTION: TimeConfidence.HIGH,
+    TimeMethod.RECEPTION_REPAIRED: TimeConfidence.HIGH,
+    TimeMethod.NEIGHBOURS: TimeConfidence.LOW,
+    TimeMethod.NOTHING: TimeConfidence.NONE,
+}
 
 
 class SourceKind(enum.StrEnum):
@@ -108,6 +171,10 @@ class Context:
         user_index: the slot of a scale that knows several people, 0..254.
         weigh_in: a key shared by the readings of one weigh-in.
         is_device_derived: computed by the device with its maker's formula (fat, muscle, water...).
+        user_name: what the source calls the user (a name, a slug, a number): a hint, not an identity; 1-64 characters.
+        trend_arrow: direction of a sensor in Nightscout's word (`Flat`, `FortyFiveUp`...), as it was sent.
+        noise_level: 0 none, 1 clean, 2 light, 3 medium, 4 heavy, 5 unknown (Nightscout).
+        recorded_by: the program or device behind the source, in its own words, 1-64 characters.
         note: free text from the source, at most 200 characters.
     """
 
@@ -131,6 +198,10 @@ class Context:
     user_index: int | None = None
     weigh_in: str | None = None
     is_device_derived: bool = False
+    user_name: str | None = None
+    trend_arrow: str | None = None
+    noise_level: int | None = None
+    recorded_by: str | None = None
     note: str | None = None
 
 
@@ -142,11 +213,13 @@ class Provenance:
         source: the kind of transport.
         decoder: name of the decoder, e.g. `gatt.2a18`, `mqtt.passerelle`.
         is_retained: an MQTT retained message: a statement about the past, not news.
+        is_unconfirmed: sent without confirmation (MQTT QoS 0): what is lost on the way is lost without a trace.
     """
 
     source: SourceKind
     decoder: str
     is_retained: bool = False
+    is_unconfirmed: bool = False
 
 
 _NO_CONTEXT = Context()
@@ -178,6 +251,7 @@ class Reading:
         time_quality: how `effective_at` was found.
         received_at: when the gateway first had it, aware, UTC, by the gateway's clock.
         provenance: see `Provenance`.
+        time_method: by which evidence; None for what older releases stored.
         frame: index of the raw payload in the batch that carries this reading; None when there is none.
     """
 
@@ -197,6 +271,7 @@ class Reading:
     original_unit: Unit | None = None
     context: Context = _NO_CONTEXT
     device_time: datetime | None = None
+    time_method: TimeMethod | None = None
     frame: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

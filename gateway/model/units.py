@@ -37,6 +37,7 @@ class Unit(enum.StrEnum):
     PER_MIN = "/min"
     CELSIUS = "Cel"
     FAHRENHEIT = "degF"
+    ONE = "1"
 
     @property
     def ucum(self) -> str:

@@ -77,6 +77,7 @@ def broadcast_readings(
                 effective_at=placed.effective_at,
                 utc_offset_min=placed.utc_offset_min,
                 time_quality=placed.quality,
+                time_method=placed.method,
                 received_at=contact.received_at,
                 provenance=Provenance(contact.source, _DECODER),
                 value=value,

@@ -114,6 +114,7 @@ def glucose_readings(
         effective_at=placed.effective_at,
         utc_offset_min=placed.utc_offset_min,
         time_quality=placed.quality,
+        time_method=placed.method,
         received_at=contact.received_at,
         provenance=Provenance(contact.source, decoder),
         value=value,

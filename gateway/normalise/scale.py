@@ -178,6 +178,7 @@ class _WeighIn:
                 effective_at=self.placed.effective_at,
                 utc_offset_min=self.placed.utc_offset_min,
                 time_quality=self.placed.quality,
+                time_method=self.placed.method,
                 received_at=self.contact.received_at,
                 provenance=self.provenance,
                 value=value,

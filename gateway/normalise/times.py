@@ -19,7 +19,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from gateway.model import TimeQuality
+from gateway.model import TimeMethod, TimeQuality
 
 __all__ = [
     "CLOCK_TOLERANCE",
@@ -45,11 +45,13 @@ class Placed(NamedTuple):
         effective_at: aware, UTC.
         utc_offset_min: offset of the person's zone at that instant, minutes east.
         quality: how it was found.
+        method: by which evidence.
     """
 
     effective_at: datetime
     utc_offset_min: int
     quality: TimeQuality
+    method: TimeMethod | None = None
 
 
 def place_reception(received_at: datetime, zone: tzinfo, *, is_live: bool, clock_is_trusted: bool = True) -> Placed:

@@ -315,6 +315,7 @@ class _Record:
                 effective_at=self.placed.effective_at,
                 utc_offset_min=self.placed.utc_offset_min,
                 time_quality=self.placed.quality,
+                time_method=self.placed.method,
                 received_at=self.contact.received_at,
                 provenance=Provenance(self.contact.source, self.decoder),
                 value=value,

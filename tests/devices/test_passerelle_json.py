@@ -15,7 +15,6 @@ from jsonschema import Draft202012Validator
 from gateway.devices.passerelle_json import (
     DECODER,
     MAX_RECORDS,
-    Decoded,
     DeviceStatus,
     Refused,
     decode_reading_message,
@@ -38,6 +37,7 @@ from gateway.model import (
     Unit,
 )
 from gateway.normalise.contact import Contact
+from gateway.normalise.reported import Decoded
 
 SCALE = DeviceId("scale-1")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -71,6 +71,6 @@ def test_ucum_codes() -> None:
     expected = {
         "mg/dL": "mg/dL", "mmol/L": "mmol/L", "g/L": "g/L", "kg": "kg", "lb": "[lb_av]", "jin": "jin", "kg/m2": "kg/m2",
         "%": "%", "cm": "cm", "m": "m", "in": "[in_i]", "Ohm": "Ohm", "kJ": "kJ", "kcal": "kcal", "mmHg": "mm[Hg]",
-        "kPa": "kPa", "/min": "/min", "Cel": "Cel", "degF": "[degF]",
+        "kPa": "kPa", "/min": "/min", "Cel": "Cel", "degF": "[degF]", "1": "1",
     }  # fmt: skip
     assert expected == {unit.value: unit.ucum for unit in Unit}

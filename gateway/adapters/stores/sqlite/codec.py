@@ -19,16 +19,20 @@ from gateway.model import (
     Context,
     DeviceId,
     Metric,
+    Provenance,
     Reading,
+    TimeMethod,
     TimeQuality,
     Unit,
 )
 
 __all__ = [
+    "METHOD_CODES",
     "METRIC_CODES",
     "METRIC_OF_CODE",
     "QUALITY_CODES",
     "READING_COLUMNS",
+    "TIMING_CODES",
     "UNIT_CODES",
     "ParameterRow",
     "ReadingRow",
@@ -63,6 +67,11 @@ METRIC_CODES: dict[Metric, int] = {
     Metric.HEART_RATE: 17,
     Metric.OXYGEN_SATURATION: 18,
     Metric.BODY_TEMPERATURE: 19,
+    Metric.BODY_WATER_PERCENTAGE: 20,
+    Metric.BONE_MASS: 21,
+    Metric.PROTEIN_PERCENTAGE: 22,
+    Metric.VISCERAL_FAT_RATING: 23,
+    Metric.WAIST_CIRCUMFERENCE: 24,
 }
 """Numbers on disk: never renumbered, never reused."""
 
@@ -86,6 +95,7 @@ UNIT_CODES: dict[Unit, int] = {
     Unit.PER_MIN: 17,
     Unit.CELSIUS: 18,
     Unit.FAHRENHEIT: 19,
+    Unit.ONE: 20,
 }
 """Numbers on disk, likewise."""
 
@@ -96,6 +106,28 @@ QUALITY_CODES: dict[TimeQuality, int] = {
     TimeQuality.UNKNOWN: 3,
 }
 """Numbers on disk, likewise."""
+
+METHOD_CODES: dict[TimeMethod | None, int] = {
+    None: 0,
+    TimeMethod.CLOCK_CHECKED: 1,
+    TimeMethod.CLOCK_UNCHECKED: 2,
+    TimeMethod.CLOCK_AMBIGUOUS: 3,
+    TimeMethod.SOURCE_INSTANT: 4,
+    TimeMethod.SESSION: 5,
+    TimeMethod.OFFSET_MEASURED: 6,
+    TimeMethod.SEGMENT: 7,
+    TimeMethod.RECEPTION: 8,
+    TimeMethod.RECEPTION_REPAIRED: 9,
+    TimeMethod.NEIGHBOURS: 10,
+    TimeMethod.NOTHING: 11,
+}
+"""Numbers on disk, likewise. The column `time_quality` holds quality + 4 x method."""
+
+TIMING_CODES = {
+    (quality, method): number + len(QUALITY_CODES) * way
+    for quality, number in QUALITY_CODES.items()
+    for method, way in METHOD_CODES.items()
+}
 
 METRIC_OF_CODE = {code: metric for metric, code in METRIC_CODES.items()}
 
@@ -223,9 +255,9 @@ def encode_reading(reading: Reading, frame_number: int | None) -> ParameterRow:
         effective_at,
         int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1,
         reading.utc_offset_min,
-        QUALITY_CODES[quality],
+        TIMING_CODES[quality, reading.time_method],
         micros(reading.received_at),
-        f"retained {origin}" if provenance.is_retained else origin,
+        _marked(origin, provenance) if provenance.is_retained or provenance.is_unconfirmed else origin,
         value,
         original_value,
         original_unit,
@@ -233,6 +265,12 @@ def encode_reading(reading: Reading, frame_number: int | None) -> ParameterRow:
         extra,
         frame_number,
     )
+
+
+def _marked(origin: str, provenance: Provenance) -> str:
+    if provenance.is_unconfirmed:
+        origin = f"unconfirmed {origin}"
+    return f"retained {origin}" if provenance.is_retained else origin
 
 
 def _extra(reading: Reading) -> str | None:

@@ -20,7 +20,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from gateway.adapters.stores.sqlite.codec import QUALITY_CODES, READING_COLUMNS, UNIT_CODES, ReadingRow, Series
+from gateway.adapters.stores.sqlite.codec import READING_COLUMNS, TIMING_CODES, UNIT_CODES, ReadingRow, Series
 from gateway.model import (
     Absent,
     Bound,
@@ -40,7 +40,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the device's own wall clock has no zone
 _NO_CONTEXT = Context()
 _UNIT_OF_CODE = {code: unit for unit, code in UNIT_CODES.items()}
-_QUALITY_OF_CODE = {code: quality for quality, code in QUALITY_CODES.items()}
+_TIMING_OF_CODE = {code: timing for timing, code in TIMING_CODES.items()}
 _ARRAYS = ", ".join(f"json_group_array({name.strip()})" for name in READING_COLUMNS.split(","))
 
 _CONTEXT_DECODERS: dict[str, Callable[[str], object]] = {
@@ -66,8 +66,10 @@ def fetch_rows(
 def decode_provenance(text: str) -> Provenance:
     """The provenance that `encode_reading` wrote as `text`."""
     is_retained = text.startswith("retained ")
-    source, _, decoder = text.removeprefix("retained ").partition(":")
-    return Provenance(SourceKind(source), decoder, is_retained)
+    text = text.removeprefix("retained ")
+    is_unconfirmed = text.startswith("unconfirmed ")
+    source, _, decoder = text.removeprefix("unconfirmed ").partition(":")
+    return Provenance(SourceKind(source), decoder, is_retained, is_unconfirmed)
 
 
 def decode_readings(
@@ -101,6 +103,7 @@ def decode_readings(
         original = number
         if original_value != value:
             original = None if original_value is None else Decimal(original_value)
+        quality, method = _TIMING_OF_CODE[time_quality]
         reading = _ReadingTwin(
             device_id,
             epoch,
@@ -108,7 +111,7 @@ def decode_readings(
             metric,
             _EPOCH + timedelta(0, 0, effective_at),
             utc_offset_min,
-            _QUALITY_OF_CODE[time_quality],
+            quality,
             _EPOCH + timedelta(0, 0, received_at),
             provenances[provenance],
             number,
@@ -118,6 +121,7 @@ def decode_readings(
             None if original_unit is None else _UNIT_OF_CODE[original_unit],
             context,
             None if device_time is None else _NAIVE_EPOCH + timedelta(0, 0, device_time),
+            method,
             None,
         )
         reading.__class__ = Reading

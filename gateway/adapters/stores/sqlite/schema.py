@@ -15,6 +15,8 @@ have a digest, by which a repetition is known.
 
 from __future__ import annotations
 
+from gateway.adapters.stores.sqlite.schema_intake import ACCESS, ATTRIBUTION, DOCUMENTS, LEDGER, QUARANTINE
+
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "local_day"]
 
 APPLICATION_ID = 0x50534C45
@@ -231,5 +233,16 @@ CREATE TABLE enrolment (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_READINGS, _FIGURES, _DEPARTURES, _CORRECTIONS, _ENROLMENTS)
+MIGRATIONS: tuple[str, ...] = (
+    _READINGS,
+    _FIGURES,
+    _DEPARTURES,
+    _CORRECTIONS,
+    _ENROLMENTS,
+    ATTRIBUTION,
+    LEDGER,
+    DOCUMENTS,
+    ACCESS,
+    QUARANTINE,
+)
 """Entry n brings a file from `user_version` n to n + 1."""

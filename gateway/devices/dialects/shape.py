@@ -1,0 +1,86 @@
+"""What a dialect is: a way in which some program puts measurements on MQTT topics.
+
+A dialect is data and one pure function. It says what one message says, and no more: which device the topic stands for,
+what a message without name or time is called, and what is kept, is decided by the source, the same for all dialects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.devices.advert import Advert
+from gateway.model import Context
+from gateway.normalise.reported import NO_CONTEXT, Problem, ReportedMeasurement, ReportedRecord
+
+__all__ = ["Dialect", "Message", "Said", "Untimed"]
+
+
+class Message(NamedTuple):
+    """One MQTT message.
+
+    Attributes:
+        topic: as published.
+        payload: the bytes, already bounded in length.
+        is_retained: the broker kept it: a statement about the past.
+        qos: 0, 1 or 2 as delivered.
+    """
+
+    topic: str
+    payload: bytes
+    is_retained: bool = False
+    qos: int = 1
+
+
+class Untimed(NamedTuple):
+    """Measurements that neither name themselves nor say when they were made; the source names and joins them.
+
+    Attributes:
+        measurements: each metric once.
+        context: what was said around them.
+        is_partial: the other half of the weigh-in may come in another message (a weight, then an impedance).
+    """
+
+    measurements: tuple[ReportedMeasurement, ...]
+    context: Context = NO_CONTEXT
+    is_partial: bool = False
+
+
+class Said(NamedTuple):
+    """What one message says. Everything empty: it is none of our business (a status, another kind of sensor).
+
+    Attributes:
+        records: what names itself, or says when it was made.
+        untimed: what does neither.
+        adverts: advertisements as heard by somebody else's radio, for our own decoders.
+        problems: what gave nothing, for the quarantine.
+        claims: the device that the payload says it is from (`AA:BB:CC:DD:EE:FF`, or a name); None: it says nothing. One
+            that contradicts the topic is set aside.
+    """
+
+    records: tuple[ReportedRecord, ...] = ()
+    untimed: tuple[Untimed, ...] = ()
+    adverts: tuple[Advert, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    claims: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One dialect.
+
+    Attributes:
+        name: of the configuration and of the provenance (`mqtt.<name>`): lower-case letters, digits, `_`.
+        title: the program that speaks it, for people.
+        topics: MQTT topic filters by that program's defaults; the configuration may name others.
+        address_of: the Bluetooth address (`AA:BB:CC:DD:EE:FF`) that a topic of this dialect names; None: it names none,
+            and the configuration binds the topics to a device.
+        decode: total: whatever the message is, the answer is a `Said`.
+    """
+
+    name: str
+    title: str
+    topics: tuple[str, ...]
+    address_of: Callable[[str], str | None]
+    decode: Callable[[Message], Said]
