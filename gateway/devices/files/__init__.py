@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.devices.files.clarity import CLARITY
 from gateway.devices.files.glooko import GLOOKO
 from gateway.devices.files.libreview import LIBREVIEW
+from gateway.devices.files.nightscout_export import NIGHTSCOUT
 from gateway.devices.files.openscale import OPENSCALE
 from gateway.devices.files.shape import DateOrder, FileContents, FileFormat, FileOptions, FileRow, FileSource
 from gateway.devices.files.table import to_text
@@ -23,7 +24,7 @@ __all__ = [
     "to_text",
 ]
 
-FORMATS: tuple[FileFormat, ...] = (LIBREVIEW, CLARITY, GLOOKO, OPENSCALE, WITHINGS, TIDEPOOL)
+FORMATS: tuple[FileFormat, ...] = (LIBREVIEW, CLARITY, GLOOKO, OPENSCALE, WITHINGS, NIGHTSCOUT, TIDEPOOL)
 
 
 def recognise(text: str) -> FileFormat | None:
