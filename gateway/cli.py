@@ -14,6 +14,7 @@ from gateway.commands import (
     doctor,
     facts,
     fhir,
+    imports,
     outbox,
     pair,
     radio,
@@ -39,7 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"passerelle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (run, check, doctor, scan, radio, pair, readings, summary, facts, outbox, decode, fhir, simulate):
+    for module in (
+        run, check, doctor, scan, radio, pair, readings, imports, summary, facts, outbox, decode, fhir, simulate,
+    ):  # fmt: skip
         module.register(commands)
     return parser
 

@@ -1,27 +1,23 @@
-"""`gateway readings` and `gateway import`: what is stored, as JSON lines or CSV, and back."""
+"""`gateway readings`: what is stored, as JSON lines or CSV."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import csv
-import sys
 from collections.abc import Callable
 from typing import TextIO
 
 from gateway.commands.common import (
-    BAD_INPUT,
     Commands,
     add_config,
-    input_lines,
     opened,
     output,
     settings_of,
-    utc_now,
     write_line,
 )
-from gateway.model import Batch, Metric, PersonId, Reading, StoredReading
-from gateway.reading_json import dump_reading, parse_readings
+from gateway.model import Metric, PersonId, Reading, StoredReading
+from gateway.reading_json import dump_reading
 
 __all__ = ["register"]
 
@@ -29,7 +25,6 @@ _COLUMNS = (
     "effective_at", "local_time", "person", "device", "metric", "value", "unit", "bound", "absent", "original_value",
     "original_unit", "meal", "is_control_solution", "time_quality", "device_time", "received_at", "record",
 )  # fmt: skip
-_CHUNK = 500
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,16 +38,6 @@ def register(commands: Commands) -> None:
     parser.add_argument("--latest", action="store_true", help="only the newest of each device and metric")
     parser.add_argument("--output", default="-", metavar="FILE", help="default: standard output")
     parser.set_defaults(run=lambda arguments: asyncio.run(_export(arguments)))
-
-    importer = commands.add_parser(
-        "import",
-        help="store readings from JSON lines",
-        description="Importing twice adds nothing. Readings become those of the person who owns their device.",
-    )
-    add_config(importer)
-    importer.add_argument("--dry-run", action="store_true", help="only say what the file holds")
-    importer.add_argument("file", metavar="FILE", help="JSON lines; '-' is standard input")
-    importer.set_defaults(run=lambda arguments: asyncio.run(_import(arguments)))
 
 
 async def _export(arguments: argparse.Namespace) -> int:
@@ -114,40 +99,3 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
     return value
-
-
-async def _import(arguments: argparse.Namespace) -> int:
-    settings = settings_of(arguments)
-    status = held = added = corrected = 0
-    with input_lines(arguments.file) as lines:
-        async with opened(settings, must_exist=False) as store:
-            people, devices = settings.household()
-            await store.registry.declare(people, devices)
-            waiting: list[Reading] = []
-
-            async def commit() -> None:
-                nonlocal added, corrected
-                receipt = await store.readings.commit(Batch(readings=tuple(waiting)))
-                added, corrected = added + receipt.added, corrected + receipt.corrected
-                waiting.clear()
-
-            for item in parse_readings(lines, received_at=utc_now()):
-                if len(item) == 2:
-                    write_line(f"gateway import: line {item[0]}: {item[1]}", sys.stderr)
-                    status = BAD_INPUT
-                    continue
-                held += 1
-                waiting.append(item[1])
-                if arguments.dry_run:
-                    waiting.clear()
-                elif len(waiting) == _CHUNK:
-                    await commit()
-            if waiting:
-                await commit()
-    if arguments.dry_run:
-        write_line(f"{held} readings could be imported; nothing was stored (dry run).")
-    else:
-        write_line(
-            f"{held} readings read: {added} new, {corrected} corrected, {held - added - corrected} known already."
-        )
-    return status

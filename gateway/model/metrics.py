@@ -51,6 +51,7 @@ class Metric(enum.StrEnum):
     PROTEIN_PERCENTAGE = "protein_percentage"
     VISCERAL_FAT_RATING = "visceral_fat_rating"
     WAIST_CIRCUMFERENCE = "waist_circumference"
+    BODY_FAT_MASS = "body_fat_mass"
 
     @property
     def info(self) -> MetricInfo:
@@ -129,4 +130,5 @@ CATALOGUE: dict[Metric, MetricInfo] = {
     Metric.PROTEIN_PERCENTAGE: _entry(_COMPOSITION, (Unit.PERCENT,), None, None, "1", "60", 1),
     Metric.VISCERAL_FAT_RATING: _entry(_COMPOSITION, (Unit.ONE,), None, None, "0.5", "100", 1),
     Metric.WAIST_CIRCUMFERENCE: _entry(DataType.WEIGHT, _LENGTH, "8280-0", None, "30", "250", 1),
+    Metric.BODY_FAT_MASS: _entry(_COMPOSITION, _MASS, None, None, "0.5", "300", 2),
 }

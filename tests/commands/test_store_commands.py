@@ -186,7 +186,10 @@ def test_bad_lines_do_not_stop_an_import(home: Home) -> None:
 def test_a_dry_run_stores_nothing(home: Home) -> None:
     """`--dry-run` counts, and leaves the store as it was."""
     path = home.write("in.jsonl", _line("sensor", "s1", "glucose_interstitial", "99", "mg/dL", home.now))
-    assert "1 readings could be imported; nothing was stored (dry run).\n" == home.run("import", "--dry-run", path)[1]
+    assert (
+        "1 readings could be imported, 1 of them not stored yet; nothing was stored (dry run).\n"
+        == home.run("import", "--dry-run", path)[1]
+    )
     assert "1 readings read: 1 new, 0 corrected, 0 known already.\n" == home.run("import", path)[1]
 
 

@@ -72,6 +72,7 @@ METRIC_CODES: dict[Metric, int] = {
     Metric.PROTEIN_PERCENTAGE: 22,
     Metric.VISCERAL_FAT_RATING: 23,
     Metric.WAIST_CIRCUMFERENCE: 24,
+    Metric.BODY_FAT_MASS: 25,
 }
 """Numbers on disk: never renumbered, never reused."""
 
