@@ -165,19 +165,21 @@ class DialectDecoder:
             if device_id not in self._memories:
                 checkpoint = await intake.checkpoint(device_id, UNTIMED_CHECKPOINT)
                 self._memories[device_id] = UntimedRecords(None if checkpoint is None else checkpoint.state)
-            address = address or await self._addresses.address_of(device_id)
             is_contradicted = not await self._agrees(said.claims, address, device_id)
+            address = address or await self._addresses.address_of(device_id)
         return _Decoded(foreign, route.dialect.name, said, device_id, address, is_contradicted)
 
-    async def _agrees(self, claims: str | None, address: str | None, device_id: DeviceId) -> bool:
-        """Whether what the payload says about its sender may be true: the topic's word counts."""
-        if claims is None:
-            return True
-        if _ADDRESS.fullmatch(claims) is None:
+    async def _agrees(self, claims: str | None, in_topic: str | None, device_id: DeviceId) -> bool:
+        """Whether what topic and payload say about the sender may be true of the device."""
+        if claims is not None and _ADDRESS.fullmatch(claims) is None:
             return claims == device_id
-        if address is not None:
-            return claims == address.upper()
-        return await self._addresses.device_of(claims) in (None, device_id)
+        said = {address.upper() for address in (claims, in_topic) if address is not None}
+        if len(said) != 1:
+            return not said
+        own = await self._addresses.address_of(device_id)
+        if own is not None:
+            return said == {own.upper()}
+        return await self._addresses.device_of(said.pop()) in (None, device_id)
 
     def _take(self, decoded: _Decoded, harvest: _Harvest, *, clock_is_trusted: bool) -> None:
         foreign, dialect, said, device_id, address, is_contradicted = decoded
@@ -197,7 +199,7 @@ class DialectDecoder:
             harvest.quarantined.append(Quarantined(frame, QuarantineReason.TOO_LARGE, detail))
             return
         if is_contradicted:
-            detail = "the payload names another device than the topic"
+            detail = "topic and payload do not agree on the device"
             harvest.quarantined.append(Quarantined(frame, QuarantineReason.IDENTITY_MISMATCH, detail))
             self._warn_of(device_id)
             return
