@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from gateway.devices.dialects import DIALECTS, Dialect, Entity
 from gateway.devices.dialects.topics import filter_fault, overlap
-from gateway.model import Metric, Unit
+from gateway.model import Metric, Unit, is_identifier
 
 __all__ = ["DialectSettings", "EntitySettings", "check_filters", "dialect_of"]
 
@@ -22,6 +22,12 @@ def _dialect_name(text: str) -> str:
     return text
 
 
+def _identifier(text: str) -> str:
+    if not is_identifier(text):
+        raise ValueError("not the id of a device: lower-case letters, digits, '-' and '_'")
+    return text
+
+
 def _topic_filter(text: str) -> str:
     if (fault := filter_fault(text)) is not None:
         raise ValueError(fault)
@@ -30,7 +36,7 @@ def _topic_filter(text: str) -> str:
 
 DialectName = Annotated[str, AfterValidator(_dialect_name)]
 TopicFilter = Annotated[str, AfterValidator(_topic_filter)]
-DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+DeviceName = Annotated[str, AfterValidator(_identifier)]
 
 
 class EntitySettings(BaseModel):

@@ -66,6 +66,7 @@ class MemoryIntake:
         self.batches: list[Batch] = []
         self.checkpoints: dict[tuple[DeviceId, str], Checkpoint] = {}
         self.offered = 0
+        self.asked = 0
         self.is_away = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -89,6 +90,8 @@ class MemoryIntake:
         return CommitReceipt(added=added, known=len(batch.readings) - added, quarantined=len(batch.quarantined))
 
     async def checkpoint(self, device_id: DeviceId, name: str) -> Checkpoint | None:
+        self.asked += 1
+        await self._tell()
         if self.is_away:
             raise StoreUnavailable("away")
         return self.checkpoints.get((device_id, name))
@@ -101,7 +104,9 @@ class MemoryIntake:
         async with self._changed:
             self._changed.notify_all()
 
-    async def until(self, *, readings: int = 0, quarantined: int = 0, sightings: int = 0, offered: int = 0) -> None:
+    async def until(
+        self, *, readings: int = 0, quarantined: int = 0, sightings: int = 0, offered: int = 0, asked: int = 0
+    ) -> None:
         """Wait until there are at least so many."""
         async with asyncio.timeout(20), self._changed:
             await self._changed.wait_for(
@@ -110,6 +115,7 @@ class MemoryIntake:
                     and len(self.quarantined) >= quarantined
                     and len(self.sightings) >= sightings
                     and self.offered >= offered
+                    and self.asked >= asked
                 )
             )
 

@@ -72,7 +72,7 @@ def test_theengs_ignores_what_is_no_persons_weight() -> None:
 
 
 def test_theengs_malformed() -> None:
-    """Each malformed or absurd message is named by what is wrong with it; absurd sizes are left to the plausible range."""
+    """Each malformed message is named by what is wrong with it; absurd sizes are left to the plausible range."""
     found = said(THEENGS, "theengs/malformed")
     assert [1, 1, 1, 1, 1, 0, 0, 1] == [len(each.problems) for each in found]
     assert {QuarantineReason.MALFORMED} == {problem.reason for each in found for problem in each.problems}
@@ -177,7 +177,7 @@ LEVELS = st.sampled_from(
 WORDS = st.sampled_from(
     ["id", "type", "weight", "unit", "impedance", "model_id", "weighing_mode", "servicedata", "servicedatauuid"]
 )
-DOCUMENTS = st.dictionaries(
+DOCUMENTS: st.SearchStrategy[dict[str, object]] = st.dictionaries(
     WORDS, st.sampled_from(["SCALE", "kg", "person", SCALE, "0x181b", 72.45, None, True, [], {}])
 )
 

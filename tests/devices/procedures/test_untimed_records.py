@@ -71,7 +71,7 @@ def test_the_window_ends() -> None:
 
 @pytest.mark.parametrize("halves", [(weight("71.35"), impedance("503")), (impedance("503"), weight("71.35"))])
 def test_halves_are_joined(halves: tuple[Untimed, Untimed]) -> None:
-    """Weight and impedance on two topics are one weigh-in, whichever comes first and however often both are repeated."""
+    """Weight and impedance on two topics are one weigh-in, whichever comes first, however often both are repeated."""
     memory = UntimedRecords()
     told = [memory.hear(half, AT + n * SECOND, Origin.LIVE) for n, half in enumerate(halves * 5)]
     records = [heard.record for heard in told if heard.record is not None]
