@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import main
 from gateway.errors import ConfigurationError
 from gateway.model import Metric, Unit
 from gateway.settings import load_settings
@@ -59,3 +60,13 @@ def test_a_fault_is_named(tmp_path: Path, text: str, where: str, words: str) -> 
     ((path, sentence),) = faults(tmp_path, text)
     assert where == path
     assert words in sentence
+
+
+def test_check_says_what_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`gateway check` says in a sentence which dialect is taken on which topics, and for whom."""
+    path = tmp_path / "hub.toml"
+    path.write_text("[mqtt]\nenabled = true\n" + THEENGS + HOME_ASSISTANT + ENTITY + SCALE, encoding="utf-8")
+    assert 0 == main(["check", "--config", str(path)])
+    said = capsys.readouterr().out
+    assert "MQTT takes theengs on home/+/BTtoMQTT/+ for the devices whose address the topic names." in said
+    assert "homeassistant/+/+/unit_of_measurement for scale." in said

@@ -105,9 +105,16 @@ class MemoryIntake:
             self._changed.notify_all()
 
     async def until(
-        self, *, readings: int = 0, quarantined: int = 0, sightings: int = 0, offered: int = 0, asked: int = 0
+        self,
+        *,
+        readings: int = 0,
+        quarantined: int = 0,
+        sightings: int = 0,
+        offered: int = 0,
+        asked: int = 0,
+        record: str | None = None,
     ) -> None:
-        """Wait until there are at least so many."""
+        """Wait until there are at least so many, and that record, if one is named."""
         async with asyncio.timeout(20), self._changed:
             await self._changed.wait_for(
                 lambda: (
@@ -116,6 +123,7 @@ class MemoryIntake:
                     and len(self.sightings) >= sightings
                     and self.offered >= offered
                     and self.asked >= asked
+                    and (record is None or record in self.records)
                 )
             )
 

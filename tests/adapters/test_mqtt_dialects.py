@@ -53,6 +53,7 @@ from gateway.model import (
 from gateway.normalise.reported import ReportedMeasurement, ReportedRecord
 from gateway.sandbox.broker import Broker, run_mosquitto
 from gateway.settings import MqttSettings
+from gateway.settings_mqtt_dialects import DialectSettings, dialect_of
 
 SCALE = DeviceId("scale")
 ADDRESS = "5C:CA:D3:70:D4:A2"
@@ -102,10 +103,7 @@ async def heard(
     known = known or KnownAddresses(scale=ADDRESS)
     async with running(speaking(broker, dialect), intake, addresses=known):
         await play(broker, [*lines, MARKER])
-        await intake.until(readings=1)
-        async with asyncio.timeout(20):
-            while "end" not in intake.records:
-                await intake.until(offered=intake.offered + 1)
+        await intake.until(record="end")
     return intake
 
 
@@ -374,9 +372,7 @@ async def test_what_waited_while_we_were_away(tmp_path: Path) -> None:
         async with running(settings, intake, clock=clock):
             await intake.until(readings=4)
             await play(broker, [Line("gateway/marker/reading", reading_json("end2"))])
-            async with asyncio.timeout(20):
-                while "end2" not in intake.records:
-                    await intake.until(offered=intake.offered + 1)
+            await intake.until(record="end2")
     old = [(r.value, r.time_quality) for r in of_scale(intake) if r.metric is Metric.BODY_MASS]
     assert [(Decimal("71.35"), TimeQuality.RECEIVED), (Decimal("72.10"), TimeQuality.UNKNOWN)] == old
 
@@ -408,9 +404,7 @@ async def test_retained_is_never_news(tmp_path: Path, protocol: str) -> None:
             settings = speaking(broker, ESPHOME, protocol=protocol, client_id=f"gateway-{number}")
             async with running(settings, intake, clock=clock):
                 await play(broker, [Line("gateway/marker/reading", reading_json(f"end{number}"))])
-                async with asyncio.timeout(20):
-                    while f"end{number}" not in intake.records:
-                        await intake.until(offered=intake.offered + 1)
+                await intake.until(record=f"end{number}")
     readings = of_scale(intake)
     assert [(Metric.BODY_MASS, Decimal("71.35")), (Metric.IMPEDANCE, Decimal(503))] == told(intake)
     assert {(TimeQuality.UNKNOWN, True)} == {(r.time_quality, r.provenance.is_retained) for r in readings}
@@ -554,13 +548,27 @@ def zone(_device: DeviceId) -> ZoneInfo:
     return ZoneInfo("Europe/Paris")
 
 
+STATESTREAM = dialect_of(
+    DialectSettings.model_validate(
+        HOME_ASSISTANT | {"entities": [{"entity": "sensor.x_weight", "metric": "body_mass", "unit": "kg"}]}
+    )
+)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
-    st.sampled_from(["theengs", "esphome_miscale"]),
+    st.sampled_from([*DIALECTS, STATESTREAM]),
     st.lists(
         st.tuples(
             st.sampled_from(
-                ["home/g/BTtoMQTT/5CCAD370D4A2", "node/sensor/x_weight/state", "node/status", "home/g/BTtoMQTT/x"]
+                [
+                    "home/g/BTtoMQTT/5CCAD370D4A2",
+                    "node/sensor/x_weight/state",
+                    "node/status",
+                    "homeassistant/sensor/x_weight/state",
+                    "homeassistant/sensor/x_weight/unit_of_measurement",
+                    "home/g/BTtoMQTT/x",
+                ]
             ),
             st.binary(max_size=60)
             | st.sampled_from([b"71.35", b"online", b'{"type":"SCALE","weight":71,"unit":"kg"}']),
@@ -571,10 +579,9 @@ def zone(_device: DeviceId) -> ZoneInfo:
         max_size=8,
     ),
 )
-def test_any_bytes(name: str, lines: list[tuple[str, bytes, bool, bool, int]]) -> None:
+def test_any_bytes(dialect: Dialect, lines: list[tuple[str, bytes, bool, bool, int]]) -> None:
     """Whatever bytes come on the topics of a dialect, they become readings or quarantined payloads, and no error."""
-    (dialect,) = [each for each in DIALECTS if each.name == name]
-    device = None if name == "theengs" else SCALE
+    device = None if dialect.name == "theengs" else SCALE
     decoder = DialectDecoder(
         RouteTable([Route(dialect, dialect.topics, device)]), KnownAddresses(scale=ADDRESS), zone, 50
     )
@@ -643,6 +650,17 @@ def test_a_pause_for_the_disk_does_not_end_a_backlog() -> None:
     backlog.resumed(20.0, has_queue=True)
     assert backlog.is_draining(20.1)
     assert not all(backlog.is_draining(20.1 + at / 2) for at in range(700))
+
+
+def test_routes_are_found_in_bounded_memory() -> None:
+    """A topic has the route of the filter that matches it, however many other topics came."""
+    (theengs, esphome, _) = (Route(each, each.topics) for each in DIALECTS)
+    table = RouteTable([theengs, esphome])
+    assert ("home/+/BTtoMQTT/+", "+/sensor/+/state", "+/status") == table.topics
+    for number in range(25_000):
+        assert None is table.find(f"elsewhere/{number}")
+    assert (theengs, esphome) == (table.find("home/a/BTtoMQTT/b"), table.find("node/status"))
+    assert len(table._known) <= 10_000
 
 
 def test_strangers_are_bounded() -> None:

@@ -32,7 +32,7 @@ class Route:
 
 
 def routes_of(settings: MqttSettings) -> tuple[Route, ...]:
-    """Every route of the configuration."""
+    """Every route of the configuration. A further section adds its routes here, and its filters to `check_filters`."""
     return tuple(
         Route(dialect_of(each), each.filters, None if each.device is None else DeviceId(each.device))
         for each in settings.dialects
