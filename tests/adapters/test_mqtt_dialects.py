@@ -669,3 +669,26 @@ def test_strangers_are_bounded() -> None:
     for number in range(1000):
         strangers.note(f"{number:012X}", "theengs", datetime(2026, 3, 1, tzinfo=UTC))
     assert (200, f"{999:012X}") == (len(strangers.all()), strangers.all()[0].address)
+
+
+async def test_old_advertisements_are_not_handed_on() -> None:
+    """An advertisement that was redelivered, waited or was kept is no word about now; one of today's is."""
+    found: list[datetime] = []
+    (theengs,) = [each for each in DIALECTS if each.name == "theengs"]
+    decoder = DialectDecoder(
+        RouteTable([Route(theengs, theengs.topics)]),
+        KnownAddresses(),
+        zone,
+        65_536,
+        lambda _address, _advert, heard_at: found.append(heard_at),
+    )
+    line = captured("theengs/undecoded")[0]
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    fresh = Publish(line.topic, line.payload, 1, 1, False, False)
+    old = [
+        Foreign(fresh._replace(is_duplicate=True), at),
+        Foreign(fresh._replace(is_retained=True), at),
+        Foreign(fresh, at, is_backlog=True),
+    ]
+    await decoder.decode([*old, Foreign(fresh, at + timedelta(seconds=1))], MemoryIntake())
+    assert [at + timedelta(seconds=1)] == found

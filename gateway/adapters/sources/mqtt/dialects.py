@@ -107,6 +107,7 @@ class DialectDecoder:
         zone_of: zone of a device's owner.
         limit: longest payload in bytes.
         on_advert: where advertisements go; None: nowhere.
+        strangers: takes down who is heard and not recorded.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class DialectDecoder:
         if device_id is None:
             if address is not None and (said.records or said.untimed):
                 self._strangers.note(address, dialect, received_at)
-            self._hand_over(said, address, message, received_at)
+            self._hand_over(said, address, foreign)
             return
         if address is not None:
             self._strangers.forget(address)
@@ -203,7 +204,7 @@ class DialectDecoder:
             harvest.quarantined.append(Quarantined(frame, QuarantineReason.IDENTITY_MISMATCH, detail))
             self._warn_of(device_id)
             return
-        self._hand_over(said, address, message, received_at)
+        self._hand_over(said, address, foreign)
         origin = _origin(foreign)
         provenance = Provenance(
             SourceKind.MQTT,
@@ -258,15 +259,15 @@ class DialectDecoder:
                     problems.append(Problem(QuarantineReason.IMPLAUSIBLE, TOO_MANY))
         return found
 
-    def _hand_over(self, said: Said, address: str | None, message: Publish, received_at: datetime) -> None:
-        """Give advertisements away; a kept one says nothing about now."""
-        if self._on_advert is None or message.is_retained:
+    def _hand_over(self, said: Said, address: str | None, foreign: Foreign) -> None:
+        """Give advertisements away; one that waited, or was kept, says nothing about now."""
+        if self._on_advert is None or _origin(foreign) is not Origin.LIVE:
             return
         named = address or said.claims
         if named is None or _ADDRESS.fullmatch(named) is None or (said.claims or named) != named:
             return
         for advert in said.adverts:
-            self._on_advert(named, advert, received_at)
+            self._on_advert(named, advert, foreign.received_at)
 
     def _warn_of(self, device_id: DeviceId) -> None:
         if device_id not in self._mismatches:
