@@ -464,7 +464,7 @@ async def test_advertisements_go_to_the_sink(tmp_path: Path) -> None:
     ]
 
 
-# --- while the store is away -------------------------------------------------------------------------------------------
+# --- while the store is away ------------------------------------------------------------------------------------------
 
 
 async def test_a_store_that_is_away(tmp_path: Path) -> None:
