@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigurationError
 from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit, is_identifier
+from gateway.settings_mappings import MappingSettings
 
 __all__ = [
     "AccountSettings",
@@ -120,6 +121,7 @@ class MqttSettings(_Section):
     max_payload_bytes: int = Field(default=65_536, ge=256, le=1_048_576)
     session_expiry_s: int = Field(default=30 * 86_400, ge=0, description="How long the broker keeps our session.")
     keepalive_s: int = Field(default=30, ge=5, le=3600)
+    mappings: tuple[MappingSettings, ...] = ()
 
     @model_validator(mode="after")
     def _tls_unless_local(self) -> Self:
