@@ -40,7 +40,7 @@ def _path(text: str) -> str:
     return text
 
 
-def _device(text: str) -> str:
+def _identifier(text: str) -> str:
     if not is_identifier(text):
         raise ValueError("use 1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit")
     return text
@@ -80,7 +80,7 @@ class MappingSettings(_Section):
     """`[[mqtt.mappings]]`"""
 
     topic: Annotated[str, AfterValidator(topic_filter)] = Field(description="Topic filter; `+` and `#` are allowed.")
-    device: Annotated[str, AfterValidator(_device)] = Field(description="Id of the device that speaks there.")
+    device: Annotated[str, AfterValidator(_identifier)] = Field(description="Id of the device that speaks there.")
     metric: Metric | None = Field(default=None, description="What the only number measures, without `values`.")
     path: JsonPath = Field(default="", description="Where it stands; empty: the payload is the number.")
     unit: Unit | None = Field(default=None, description="In which it is sent.")
