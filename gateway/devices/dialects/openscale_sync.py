@@ -22,10 +22,12 @@ measurement may still come (out of the quarantine, with an earlier reception), b
 `gateway.adapters.stores.sqlite.queries`. The app moves a measurement in time by deleting it and inserting another.
 What is inserted again with exactly the content that was deleted stays withdrawn: it cannot be told from a redelivery.
 
-Zero is "not measured". weight is in kg; body_fat, water and muscle in percent; `values` holds the other types, by key.
+Zero is "not measured". weight is in kg; body_fat, water and muscle in percent; `values` holds the other types. They
+are known by the name that `history` gives them, which is the type's identity without its namespace (`builtin.bone`), or
+its key in small letters (`BONE`) where the app is older.
 
-Source: oliexdev/openScale-sync, `MQTTSync.kt` (topics, date format, history), `OpenScaleMeasurement.kt`; openScale,
-`MeasurementTypeKey`.
+Source: oliexdev/openScale-sync, `MQTTSync.kt` (topics, date format, history), `OpenScaleMeasurement.kt` (`backendKey`);
+openScale, `MeasurementTypeKey`.
 """
 
 from __future__ import annotations
@@ -80,6 +82,8 @@ _UNITS = {
     "/min": Unit.PER_MIN,
     "Ohm": Unit.OHM,
 }
+_WITHOUT_WORD = frozenset({Unit.KG_M2, Unit.ONE})
+"""Units for which the app writes nothing."""
 METRICS: tuple[Metric, ...] = tuple(field.metric for field in (*_CANONICAL, *_OTHERS))
 """Every metric that a record of this dialect can have."""
 
@@ -158,10 +162,18 @@ def _others(document: Mapping[str, object]) -> tuple[tuple[ReportedMeasurement, 
     found: dict[str, object] = {}
     units: dict[str, object] = {}
     for item in values:
-        if type(item) is dict and type(key := item.get("key")) is str and key.lower() in _OTHER_KEYS:
-            found.setdefault(key.lower(), item.get("value"))
-            units.setdefault(key.lower(), item.get("unit"))
+        if type(item) is dict and (key := _key(item)) in _OTHER_KEYS:
+            found.setdefault(key, item.get("value"))
+            units.setdefault(key, item.get("unit"))
     return _with_units(found, units)
+
+
+def _key(item: Mapping[str, object]) -> str:
+    """The name of a type as `history` has it: `BONE` of the older messages, `builtin.bone` of the newer ones."""
+    key, identity = item.get("key"), item.get("identity")
+    if type(identity) is str:
+        return identity.partition(".")[2].replace(".", "_").lower()
+    return key.lower() if type(key) is str else ""
 
 
 def _with_units(
@@ -173,7 +185,8 @@ def _with_units(
         if field.key not in found:
             continue
         said = units.get(field.key)
-        unit = field.unit if said in (None, "") else _UNITS.get(said) if type(said) is str else None
+        unit = field.unit if said is None or (said == "" and field.unit in _WITHOUT_WORD) else None
+        unit = _UNITS.get(said) if type(said) is str and unit is None else unit
         if unit is None or unit not in field.metric.info.units:
             problems.append(Problem(QuarantineReason.UNSUPPORTED, f"the unit of {field.key} is none that we know"))
             continue

@@ -83,6 +83,17 @@ def test_the_older_topics_without_a_user_are_understood() -> None:
     assert "@2025-06-15T06:00Z" == only_record(every).record_key
 
 
+def test_types_are_known_by_identity_in_newer_versions() -> None:
+    """`builtin.bone` is the bone mass, and a row of the history says the same."""
+    insert, history = map(OPENSCALE_SYNC.decode, messages("openscale_sync/api-3.jsonl"))
+    assert {
+        Metric.BODY_MASS: "71.35 kg",
+        Metric.BODY_MASS_INDEX: "22.5 kg/m2",
+        Metric.BONE_MASS: "3.1 kg",
+    } == numbers(only_record(insert).measurements)
+    assert insert == history
+
+
 def test_a_payload_of_another_user_is_set_aside() -> None:
     """The topic wins, and the contradiction is shown."""
     (problem,) = OPENSCALE_SYNC.decode(
