@@ -25,6 +25,7 @@ __all__ = [
 
 _ADDRESS = re.compile(r"[0-9A-Fa-f]{12}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 _LONGEST_NAME = 64
+_LONGEST_NUMBER = 20
 
 
 class Field(NamedTuple):
@@ -83,11 +84,18 @@ def collect(
 def user_hint(value: object) -> str | None:
     """A name or number of a user, as text that can be shown; None for anything else."""
     if type(value) is Decimal:
-        value = format(value, "f") if -_LONGEST_NAME < value.adjusted() < _LONGEST_NAME else None
+        return whole_number(value)
     if type(value) is not str:
         return None
     name = value.strip()
     return name if 1 <= len(name) <= _LONGEST_NAME and name.isprintable() else None
+
+
+def whole_number(value: Decimal) -> str | None:
+    """A number that names something, as text: `118` however it was written; None where it is not whole, or too long."""
+    if not value.adjusted() < _LONGEST_NUMBER or value != value.to_integral_value():
+        return None
+    return str(int(value))
 
 
 def read_address(value: object) -> str | None:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Literal
 
-from gateway.devices.dialects._fields import no_address, problem_of, user_hint
+from gateway.devices.dialects._fields import no_address, problem_of, user_hint, whole_number
 from gateway.devices.dialects.shape import Dialect, Message, Said, Untimed
 from gateway.devices.passerelle_fields import Refused, read_decimal, record_key_from, strict_json
 from gateway.model import Context, Metric, QuarantineReason, Unit
@@ -209,8 +209,8 @@ def _record_of(mapping: Mapping, document: object) -> str | None:
     if mapping.record_path is None:
         return None
     found = _at(document, mapping.record_path)
-    if type(found) is Decimal and found == found.to_integral_value() and found.adjusted() < 20:
-        found = format(found, "f")
+    if type(found) is Decimal:
+        found = whole_number(found)
     if type(found) is not str or _RECORD.fullmatch(found) is None:
         raise Refused("no name of a record where record_path says")
     return found

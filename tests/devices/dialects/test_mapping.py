@@ -144,6 +144,15 @@ def test_a_record_without_its_name_is_set_aside(name: object) -> None:
     assert QuarantineReason.MALFORMED is problem.reason
 
 
+@pytest.mark.parametrize(("sent", "name"), [(118, "118"), ("118", "118"), (118.0, "118"), ("a/7#x", "a/7#x")])
+def test_names_of_records(sent: object, name: str) -> None:
+    """A whole number is one name, however it is written."""
+    assert (
+        name
+        == only_record(CUFF.decode(message("cuff", {"data": [{"sys": 120}], "at": 1772345525, "n": sent}))).record_key
+    )
+
+
 def test_paths() -> None:
     """Dotted, without empty steps."""
     assert () == path_parts("")
