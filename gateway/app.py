@@ -23,6 +23,7 @@ from gateway.adapters.sources.bluetooth.bluez.bonds import BluezBonds
 from gateway.adapters.sources.mqtt import MqttSource
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
+from gateway.addresses import AddressBook
 from gateway.care import Caretaker
 from gateway.changes import Changes
 from gateway.clock import SystemClock
@@ -36,7 +37,7 @@ from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
 from gateway.pairing.desk import PairingDesk
 from gateway.pairing.household import Household
 from gateway.pairing.office import PairingOffice
-from gateway.ports import Bonds, Clock, ReadingStore, Registry, Source
+from gateway.ports import Addresses, Bonds, Clock, ReadingStore, Registry, Source
 from gateway.settings import Settings, read_secret
 from gateway.summaries import Summaries
 from gateway.supervisor import supervise
@@ -107,7 +108,7 @@ async def run_gateway(
         everybody = {person.person_id: person for person in await store.registry.people()}
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
         zones = _zones(settings)
-        sources = _sources(settings, clock, backends, zones)
+        sources = _sources(settings, clock, backends, zones, AddressBook(devices, store.enrolments, clock))
         radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
         caretaker = _caretaker(store, clock, radios)
         office = open_pairing(settings, store, sources, clock, backends, zones, people, changes.announce, caretaker)
@@ -240,7 +241,11 @@ def _zones(settings: Settings) -> dict[DeviceId, tzinfo]:
 
 
 def _sources(
-    settings: Settings, clock: Clock, backends: BluetoothBackends, zones: Mapping[DeviceId, tzinfo]
+    settings: Settings,
+    clock: Clock,
+    backends: BluetoothBackends,
+    zones: Mapping[DeviceId, tzinfo],
+    addresses: Addresses,
 ) -> list[Source]:
     house = ZoneInfo(settings.gateway.time_zone)
 
@@ -272,7 +277,7 @@ def _sources(
             )
         )
     if settings.mqtt.enabled:
-        sources.append(MqttSource(settings.mqtt, clock=clock, zone_of=zone_of))
+        sources.append(MqttSource(settings.mqtt, clock=clock, zone_of=zone_of, addresses=addresses))
     return sources
 
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gateway import settings, settings_mappings
+from gateway import settings, settings_mappings, settings_mqtt_dialects
 from gateway.model import Metric, Unit
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -44,6 +44,16 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "[mqtt]": (
         settings.MqttSettings,
         "The subscription to a broker. `cert_file` and `key_file` go together; `password_file` needs `username`.",
+    ),
+    "[[mqtt.dialects]]": (
+        settings_mqtt_dialects.DialectSettings,
+        "One table for each program whose messages are taken too, see [`mqtt.md`](mqtt.md). No two may have topics in "
+        "common. `device` is one of `[[devices]]`; it is needed where the topics name no Bluetooth address.",
+    ),
+    "[[mqtt.dialects.entities]]": (
+        settings_mqtt_dialects.EntitySettings,
+        "For `esphome_miscale` (default: by the end of the object's name) and `ha_statestream` (needed): what a bare "
+        "number means.",
     ),
     "[[mqtt.mappings]]": (
         settings_mappings.MappingSettings,

@@ -69,6 +69,9 @@ def _sentences(settings: Settings) -> list[str]:
     if settings.mqtt.enabled:
         how = "TLS" if settings.mqtt.tls else "no TLS, this machine only"
         said.append(f"MQTT listens at {settings.mqtt.host}:{settings.mqtt.port} ({how}).")
+        for each in settings.mqtt.dialects:
+            whose = "the devices whose address the topic names" if each.device is None else each.device
+            said.append(f"MQTT takes {each.dialect} on {', '.join(each.filters)} for {whose}.")
     said += [f"{device.id} has no owner: its readings wait." for device in settings.devices if device.person is None]
     if settings.web.enabled:
         said.append(f"The page is at http://{settings.web.host}:{settings.web.port}.")

@@ -5,6 +5,7 @@ All instants are aware and UTC. Every method may raise `StoreUnavailable` where 
 
 from __future__ import annotations
 
+from gateway.ports.addresses import Addresses
 from gateway.ports.clock import Clock
 from gateway.ports.intake import DeviceSighting, Intake, Source
 from gateway.ports.radios import Bonds, PairingQuestions, Radios
@@ -13,6 +14,7 @@ from gateway.ports.space import HealthSpace
 from gateway.ports.store import DirtyDay, ReadingStore
 
 __all__ = [
+    "Addresses",
     "Bonds",
     "Clock",
     "DeviceSighting",

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.devices.advert import Advert
-from gateway.model import Context
+from gateway.model import Context, Metric, Unit
 from gateway.normalise.reported import NO_CONTEXT, Problem, ReportedMeasurement, ReportedRecord
 
-__all__ = ["Dialect", "Message", "Said", "Untimed"]
+__all__ = ["Dialect", "Entity", "Message", "Said", "Untimed"]
 
 
 class Message(NamedTuple):
@@ -57,6 +57,8 @@ class Said(NamedTuple):
         problems: what gave nothing, for the quarantine.
         claims: the device that the payload says it is from (`AA:BB:CC:DD:EE:FF`, or a name); None: it says nothing. One
             that contradicts the topic is set aside.
+        is_interrupted: the sender began anew or lost sight of its device: what it says next may be its last value once
+            more, told to whoever came late.
     """
 
     records: tuple[ReportedRecord, ...] = ()
@@ -64,6 +66,15 @@ class Said(NamedTuple):
     adverts: tuple[Advert, ...] = ()
     problems: tuple[Problem, ...] = ()
     claims: str | None = None
+    is_interrupted: bool = False
+
+
+class Entity(NamedTuple):
+    """What the configuration says of one bare number: its name in the topic, what it measures, in which unit."""
+
+    name: str
+    metric: Metric
+    unit: Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,8 @@ class Dialect:
         address_of: the Bluetooth address (`AA:BB:CC:DD:EE:FF`) that a topic of this dialect names; None: it names none,
             and the configuration binds the topics to a device.
         decode: total: whatever the message is, the answer is a `Said`.
+        configured: the same dialect for bare numbers that the configuration explains; None: it explains itself.
+        needs_entities: without such an explanation it says nothing.
     """
 
     name: str
@@ -84,3 +97,5 @@ class Dialect:
     topics: tuple[str, ...]
     address_of: Callable[[str], str | None]
     decode: Callable[[Message], Said]
+    configured: Callable[[tuple[Entity, ...]], Dialect] | None = None
+    needs_entities: bool = False

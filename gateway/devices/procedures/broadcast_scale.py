@@ -19,9 +19,9 @@ from typing import Final, TypeAlias
 from gateway.devices.advert import Advert
 from gateway.devices.bthome import BTHOME_SERVICE, parse_bthome
 from gateway.devices.procedures.requests import BroadcastWeight, Frame, Keep, Mark, Spoiled
+from gateway.devices.procedures.weigh_in_trust import TOO_MANY, WeighInTrust
 from gateway.devices.xiaomi_scale import MiScaleMeasurement, parse_mi_body_composition, parse_mi_scale_v1
 from gateway.errors import MalformedFrame
-from gateway.model import Unit, convert
 
 __all__ = ["BROADCAST_CHECKPOINT", "BthomeScale", "MiScale"]
 
@@ -34,38 +34,8 @@ _CLOCK_SLACK: Final = timedelta(days=2)
 _BEFORE_FIRST: Final = timedelta(days=365)
 """The clocks of these scales begin in 1970 or 2015 after a change of batteries and run on from there, for years if need
 be: one that says a time so long before the first that was right is such a clock, and no broadcast played again."""
-_WINDOW: Final = timedelta(minutes=10)
-_MOST_IN_WINDOW: Final = 10
-_USUAL_CHANGE: Final = Decimal(10)
-"""Kilograms between two weights of one person that need no remark."""
 _BACKWARDS: Final = 128
 _IDS: Final = 256
-
-
-@dataclass(slots=True)
-class _Trust:
-    """Rate limit and plausibility of one device; `last_kg`: the weight before."""
-
-    last_kg: Decimal | None = None
-    _begun_at: datetime | None = None
-    _count: int = 0
-
-    def admits(self, heard_at: datetime) -> bool:
-        """Count one more weigh-in; whether it is still within the limit."""
-        if self._begun_at is None or not timedelta() <= heard_at - self._begun_at < _WINDOW:
-            self._begun_at, self._count = heard_at, 0
-        self._count += 1
-        return self._count <= _MOST_IN_WINDOW
-
-    @property
-    def is_first_refusal(self) -> bool:
-        return self._count == _MOST_IN_WINDOW + 1
-
-    def is_unusual(self, mass: Decimal, unit: Unit) -> bool:
-        """Whether `mass` is far from the one before, which it then takes the place of."""
-        mass_kg, before = convert(mass, unit, Unit.KG), self.last_kg
-        self.last_kg = mass_kg
-        return before is not None and abs(mass_kg - before) > _USUAL_CHANGE
 
 
 def _last_kg(state: _State) -> Decimal | None:
@@ -85,10 +55,10 @@ def _stamp_in(state: _State, name: str) -> datetime | None:
     return None if stamp is None or stamp.tzinfo is not None else stamp
 
 
-def _refusal(trust: _Trust, frame: Frame) -> list[Keep]:
+def _refusal(trust: WeighInTrust, frame: Frame) -> list[Keep]:
     if not trust.is_first_refusal:
         return []
-    spoiled = Spoiled(frame, "more weigh-ins in ten minutes than people can make")
+    spoiled = Spoiled(frame, TOO_MANY)
     return [Keep(spoiled=(spoiled,), is_told_once=True)]
 
 
@@ -120,7 +90,7 @@ class MiScale:
         )
         told = state.get("told")
         self._told = told.split(" ")[-_REMEMBERED:] if isinstance(told, str) and told else []
-        self._trust = _Trust(_last_kg(state))
+        self._trust = WeighInTrust(_last_kg(state))
         self._newest_stamp = _stamp_in(state, "newest_stamp")
         self._first_stamp = _stamp_in(state, "first_stamp") or self._newest_stamp
         self._current: _WeighIn | None = None
@@ -252,7 +222,7 @@ class BthomeScale:
         self._packet_id = packet_id if isinstance(packet_id, int) else None
         self._raw_mass = raw if isinstance(raw, int) else None
         self._last_heard_at: datetime | None = None
-        self._trust = _Trust(_last_kg(state))
+        self._trust = WeighInTrust(_last_kg(state))
         self._has_spoiled = False
 
     @property

@@ -106,7 +106,12 @@ class _MemoryClient(Client):
 
 
 class MqttConnection(asyncio.Protocol):
-    """A connection from CONNECT to its loss. Use `open`, then `serve`."""
+    """A connection from CONNECT to its loss. Use `open`, then `serve`.
+
+    Attributes:
+        session_present: the broker had kept our session.
+        began_at: when it said so, by the loop's clock; None before.
+    """
 
     def __init__(self, settings: MqttSettings, deliver: Deliver) -> None:
         self._settings = settings
@@ -122,6 +127,7 @@ class MqttConnection(asyncio.Protocol):
         self._is_paused = False
         self._pinged_at = 0.0
         self.session_present = False
+        self.began_at: float | None = None
         self._client = self._build_client()
 
     @classmethod
@@ -186,13 +192,15 @@ class MqttConnection(asyncio.Protocol):
             if not self._subscribed.done():  # messages flow already; the answer waits behind them
                 self._subscribed.set_result(None)
 
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        if self._is_paused and self._transport is not None:
-            self._is_paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-                asyncio.get_running_loop().call_soon(self._drain)
+    def resume(self) -> bool:
+        """Go on after `pause`; whether it was paused."""
+        if not self._is_paused or self._transport is None:
+            return False
+        self._is_paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            asyncio.get_running_loop().call_soon(self._drain)
+        return True
 
     def _stay_alive_unread(self) -> None:
         """PINGREQ past paho, which would wait for an answer that we do not read now."""
@@ -350,6 +358,7 @@ class MqttConnection(asyncio.Protocol):
             self._fail(MqttUnavailable(f"the broker refused the connection: {reason}", needs_attention=needs))
         elif not self._connected.done():
             self.session_present = flags.session_present
+            self.began_at = asyncio.get_running_loop().time()
             self._connected.set_result(None)
 
     def _on_subscribe(

@@ -1,9 +1,10 @@
-"""Messages of our topics -> one batch and the sightings of their devices."""
+"""Messages of our topics -> one batch and the sightings of their devices. Those of dialects are left for `dialects`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 
 from gateway.adapters.sources.mqtt.packets import Publish
 from gateway.devices.passerelle_json import (
@@ -28,25 +29,60 @@ from gateway.normalise.contact import Contact
 from gateway.ports import DeviceSighting
 from gateway.settings import MqttSettings
 
-__all__ = ["BatchDecoder"]
+__all__ = ["BatchDecoder", "DecodedGroups"]
 
-_LIVE = Provenance(SourceKind.MQTT, DECODER)
-_RETAINED = Provenance(SourceKind.MQTT, DECODER, is_retained=True)
+_CONFIRMED, _UNCONFIRMED = (
+    tuple(
+        Provenance(SourceKind.MQTT, DECODER, is_retained=is_retained, is_unconfirmed=is_unconfirmed)
+        for is_retained in (False, True)
+    )
+    for is_unconfirmed in (False, True)
+)
+"""By whether the message is retained."""
 _LONGEST_CHANNEL = 256
 
 
-class BatchDecoder:
-    """Turns groups of messages into a `Batch`. Never raises for what a message holds."""
+class DecodedGroups(NamedTuple):
+    """What groups of messages gave.
 
-    def __init__(self, settings: MqttSettings, zone_of: Callable[[DeviceId], tzinfo]) -> None:
+    Attributes:
+        batch: readings and quarantined payloads of our own format.
+        sightings: at most one per device.
+        foreign: (number of the group, message) of each message of a dialect, in order.
+    """
+
+    batch: Batch
+    sightings: tuple[DeviceSighting, ...]
+    foreign: tuple[tuple[int, Publish], ...] = ()
+
+
+def _of_no_dialect(_topic: str) -> bool:
+    return False
+
+
+class BatchDecoder:
+    """Turns groups of messages into a `Batch`. Never raises for what a message holds.
+
+    Args:
+        zone_of: zone of a device's owner; asked once per device and group of messages.
+        is_foreign: whether a topic that is not ours is of a dialect.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        zone_of: Callable[[DeviceId], tzinfo],
+        is_foreign: Callable[[str], bool] = _of_no_dialect,
+    ) -> None:
+        self._is_foreign = is_foreign
         self._prefix = f"{settings.topic_root}/"
         self._max_payload_bytes = settings.max_payload_bytes
         self._zone_of = zone_of
 
     def decode(
         self, groups: Iterable[tuple[Sequence[Publish], datetime]], *, clock_is_trusted: bool = True
-    ) -> tuple[Batch, tuple[DeviceSighting, ...]]:
-        """One batch for all messages, and at most one sighting per device.
+    ) -> DecodedGroups:
+        """One batch for all messages of our format, and at most one sighting per device.
 
         Args:
             groups: messages with the instant of their reception (aware, UTC).
@@ -57,10 +93,14 @@ class BatchDecoder:
         quarantined: list[Quarantined] = []
         sightings: dict[DeviceId, DeviceSighting] = {}
         contacts: dict[tuple[DeviceId, bool, datetime], Contact] = {}
+        foreign: list[tuple[int, Publish]] = []
         limit = self._max_payload_bytes
-        for messages, received_at in groups:
+        for number, (messages, received_at) in enumerate(groups):
             for message in messages:
                 channel, device_id, kind = self._route(message)
+                if device_id is None and self._is_foreign(message.topic):
+                    foreign.append((number, message))
+                    continue
                 payload = message.payload
                 frame = RawFrame(device_id, SourceKind.MQTT, channel, payload[:limit], received_at)
                 if device_id is None:
@@ -81,9 +121,8 @@ class BatchDecoder:
                             is_live=not is_retained,
                             clock_is_trusted=clock_is_trusted,
                         )
-                    decoded = decode_reading_message(
-                        payload, contact, _RETAINED if is_retained else _LIVE, frame=len(frames)
-                    )
+                    provenance = (_CONFIRMED if message.qos else _UNCONFIRMED)[is_retained]
+                    decoded = decode_reading_message(payload, contact, provenance, frame=len(frames))
                     if decoded.readings:
                         frames.append(frame)
                         readings.extend(decoded.readings)
@@ -102,7 +141,8 @@ class BatchDecoder:
                     else:
                         if not message.is_retained and status.is_online is not False:
                             sightings[device_id] = _sighting(device_id, received_at, status)
-        return Batch(tuple(readings), tuple(frames), tuple(quarantined)), tuple(sightings.values())
+        batch = Batch(tuple(readings), tuple(frames), tuple(quarantined))
+        return DecodedGroups(batch, tuple(sightings.values()), tuple(foreign))
 
     def _route(self, message: Publish) -> tuple[str, DeviceId | None, str]:
         """Topic, device and `reading` or `status`; or topic, None and what is wrong with it."""

@@ -1,9 +1,13 @@
-"""The MQTT source: `<root>/<device_id>/reading` and `.../status` become readings; PUBACK only after the commit.
+"""The MQTT source: `<root>/<device_id>/reading` and `.../status`, and the topics of dialects, become readings; PUBACK
+only after the commit.
 
 The messages of one wake-up are decoded into one batch. A few batches may be on their way to the disk at once, so that
 decoding and the disk work side by side; PUBACKs leave in the order in which the messages came, each group after its
 own commit. What is not yet durable is bounded here, whatever the broker does: above `receive_maximum` messages or
 8 MiB the connection is not read any further.
+
+Batches that carry a memory of dialects are committed one after the other: it must never be durable ahead of what it
+remembers.
 """
 
 from __future__ import annotations
@@ -12,17 +16,21 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 import structlog
 
+from gateway.adapters.sources.mqtt.backlog import Backlog
 from gateway.adapters.sources.mqtt.client import MqttConnection, MqttUnavailable
 from gateway.adapters.sources.mqtt.decode import BatchDecoder
+from gateway.adapters.sources.mqtt.dialects import AdvertSink, DialectDecoder, Foreign, NobodyEnrolled
 from gateway.adapters.sources.mqtt.packets import Publish
+from gateway.adapters.sources.mqtt.routes import RouteTable, routes_of
+from gateway.adapters.sources.mqtt.strangers import Stranger, Strangers
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.model import Batch, DeviceId
-from gateway.ports import Clock, DeviceSighting, Intake
+from gateway.ports import Addresses, Clock, DeviceSighting, Intake
 from gateway.settings import MqttSettings
 
 __all__ = ["MqttCounters", "MqttSource"]
@@ -75,6 +83,7 @@ class _Group:
     messages: list[Publish]
     size: int
     received_at: datetime
+    is_backlog: bool
 
 
 class MqttSource:
@@ -84,13 +93,29 @@ class MqttSource:
         settings: the section `[mqtt]`.
         clock: for reception times and the pace of sightings.
         zone_of: zone of a device's owner; asked once per device and group of messages.
+        addresses: which device has which Bluetooth address, for dialects whose topics name one; default: none has.
+        on_advert: where the advertisements go that somebody else's radio heard; default: nowhere.
     """
 
-    def __init__(self, settings: MqttSettings, *, clock: Clock, zone_of: Callable[[DeviceId], tzinfo]) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        *,
+        clock: Clock,
+        zone_of: Callable[[DeviceId], tzinfo],
+        addresses: Addresses | None = None,
+        on_advert: AdvertSink | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
-        self._decoder = BatchDecoder(settings, zone_of)
-        self._topics = (f"{settings.topic_root}/+/reading", f"{settings.topic_root}/+/status")
+        self._zone_of = zone_of
+        self._addresses = addresses or NobodyEnrolled()
+        self._on_advert = on_advert
+        self._table = RouteTable(routes_of(settings))
+        self._strangers = Strangers()
+        self._decoder = BatchDecoder(settings, zone_of, lambda topic: self._table.find(topic) is not None)
+        own = (f"{settings.topic_root}/+/reading", f"{settings.topic_root}/+/status")
+        self._topics = (*own, *self._table.topics)
         self.counters = MqttCounters()
         self._standing = asyncio.Event()
         self._begin()
@@ -108,6 +133,17 @@ class MqttSource:
         self.counters.held = 0
         self._standing.clear()
         self._is_loss_announced = False
+        self._dialects = DialectDecoder(
+            self._table,
+            self._addresses,
+            self._zone_of,
+            self._settings.max_payload_bytes,
+            self._on_advert,
+            self._strangers,
+        )
+        self._backlog = Backlog()
+        self._delivering: MqttConnection | None = None
+        self._last_told: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -118,6 +154,10 @@ class MqttSource:
     def is_connected(self) -> bool:
         """Whether the subscription stands now."""
         return self._standing.is_set()
+
+    def strangers(self) -> tuple[Stranger, ...]:
+        """Bluetooth addresses that dialects speak of and that nobody enrolled, heard last first; bounded."""
+        return self._strangers.all()
 
     async def connected(self) -> None:
         """Wait until the subscription stands."""
@@ -143,6 +183,7 @@ class MqttSource:
                 try:
                     await connection.serve()
                 finally:
+                    self._backlog.stopped(asyncio.get_running_loop().time())
                     await connection.close()
                     held = self._clock.monotonic() - began > _LONGEST_RETRY_S
                     failures, short_lived = (0, 0) if held else (failures, short_lived + 1)
@@ -179,6 +220,10 @@ class MqttSource:
         counters = self.counters
         counters.received += len(messages)
         counters.redelivered += sum(message.is_duplicate for message in messages)
+        now = asyncio.get_running_loop().time()
+        if connection is not self._delivering:
+            self._delivering = connection
+            self._backlog.resumed(connection.began_at or now, has_queue=connection.session_present)
         limit = self._settings.max_payload_bytes
         if max(len(message.payload) for message in messages) > limit:
             # refused whatever they hold: keep the beginning for the quarantine
@@ -189,22 +234,47 @@ class MqttSource:
         counters.most_held = max(counters.most_held, counters.held)
         if counters.held >= self._settings.receive_maximum or self._held_bytes >= _MOST_HELD_BYTES:
             connection.pause()
+            self._backlog.stopped(now)
         self._drained.clear()
-        self._groups.append(_Group(connection, messages, size, self._clock.now()))
+        is_backlog = self._backlog.is_draining(now)
+        self._groups.append(_Group(connection, messages, size, self._clock.now(), is_backlog))
         self._arrived.set()
 
     async def _decode(self, intake: Intake, tasks: asyncio.TaskGroup) -> None:
         while True:
             await self._arrived.wait()
             groups = self._take()
-            batch, sightings = self._decoder.decode(
-                [(g.messages, g.received_at) for g in groups], clock_is_trusted=self._clock.is_trusted
+            clock_is_trusted = self._clock.is_trusted
+            batch, sightings, foreign = self._decoder.decode(
+                [(g.messages, g.received_at) for g in groups], clock_is_trusted=clock_is_trusted
             )
+            after = None
+            if foreign:
+                theirs, also = await self._decode_foreign(
+                    [Foreign(each, groups[at].received_at, groups[at].is_backlog) for at, each in foreign],
+                    intake,
+                    clock_is_trusted=clock_is_trusted,
+                )
+                batch, sightings, after = _joined(batch, theirs), (*sightings, *also), self._last_told
             self.counters.quarantined += len(batch.quarantined)
-            task = tasks.create_task(_commit(intake, batch), name="mqtt.commit")
+            task = tasks.create_task(_commit(intake, batch, after), name="mqtt.commit")
+            if foreign:
+                self._last_told = task
             await self._commits.put((task, groups))
             for sighting in sightings:
                 self._note(sighting)
+
+    async def _decode_foreign(
+        self, messages: list[Foreign], intake: Intake, *, clock_is_trusted: bool
+    ) -> tuple[Batch, tuple[DeviceSighting, ...]]:
+        """Decode as soon as the store tells what was known before; until then nothing is acknowledged."""
+        delay_s = _FIRST_RETRY_S
+        while True:
+            try:
+                return await self._dialects.decode(messages, intake, clock_is_trusted=clock_is_trusted)
+            except StoreUnavailable:
+                await asyncio.sleep(random.uniform(delay_s / 2, delay_s))  # noqa: S311
+                delay_s = min(_LONGEST_STORE_RETRY_S, 2 * delay_s)
 
     def _take(self) -> list[_Group]:
         taken = [self._groups.popleft()]
@@ -227,8 +297,9 @@ class MqttSource:
                     counters.acknowledged += len(mids)
                 counters.held -= len(group.messages)
                 self._held_bytes -= group.size
-                if counters.held < self._settings.receive_maximum and self._held_bytes < _MOST_HELD_BYTES:
-                    group.connection.resume()
+                has_room = counters.held < self._settings.receive_maximum and self._held_bytes < _MOST_HELD_BYTES
+                if has_room and group.connection.resume():
+                    self._backlog.resumed(asyncio.get_running_loop().time(), has_queue=True)
             if counters.held == 0:
                 self._drained.set()
 
@@ -255,8 +326,26 @@ class MqttSource:
                 self._sighted_at.pop(sighting.device_id, None)
 
 
-async def _commit(intake: Intake, batch: Batch) -> None:
-    """Submit until it is durable; while the store is away nothing is acknowledged and the broker keeps the rest."""
+def _joined(own: Batch, theirs: Batch) -> Batch:
+    """One batch of two; the frames of the second follow those of the first."""
+    shift = len(own.frames)
+    moved = [replace(each, frame=None if each.frame is None else each.frame + shift) for each in theirs.readings]
+    return Batch(
+        (*own.readings, *moved),
+        own.frames + theirs.frames,
+        own.quarantined + theirs.quarantined,
+        own.checkpoints + theirs.checkpoints,
+    )
+
+
+async def _commit(intake: Intake, batch: Batch, after: asyncio.Task[None] | None = None) -> None:
+    """Submit until it is durable; while the store is away nothing is acknowledged and the broker keeps the rest.
+
+    Args:
+        after: a commit that must be over first.
+    """
+    if after is not None:
+        await asyncio.wait([after])
     delay_s = _FIRST_RETRY_S
     while True:
         try:
