@@ -7,31 +7,15 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.devices.dialects.mapping import MappedValue, Mapping, TimeFormat, path_parts
+from gateway.devices.dialects.topics import filter_fault
 from gateway.model import Metric, Unit, is_identifier
 
-__all__ = ["MappedValueSettings", "MappingSettings", "topic_filter"]
-
-_LONGEST_FILTER = 256
+__all__ = ["MappedValueSettings", "MappingSettings"]
 
 
-def topic_filter(text: str) -> str:
-    """An MQTT topic filter that may be subscribed to.
-
-    Raises:
-        ValueError: it is none, or reaches every topic of the broker, or its own ones (`$SYS`).
-    """
-    levels = text.split("/")
-    if not 1 <= len(text) <= _LONGEST_FILTER or not text.isprintable():
-        raise ValueError(f"a topic has 1 to {_LONGEST_FILTER} printable characters")
-    if text.startswith("$"):
-        raise ValueError("topics that begin with $ belong to the broker")
-    if levels[0] in ("+", "#"):
-        raise ValueError("name the first level of the topic: a filter that begins with + or # hears everything")
-    for number, level in enumerate(levels):
-        if "#" in level and (level != "#" or number != len(levels) - 1):
-            raise ValueError("# stands alone, as the last level")
-        if "+" in level and level != "+":
-            raise ValueError("+ stands alone in its level")
+def _topic_filter(text: str) -> str:
+    if (fault := filter_fault(text)) is not None:
+        raise ValueError(fault)
     return text
 
 
@@ -79,7 +63,7 @@ class MappedValueSettings(_Section):
 class MappingSettings(_Section):
     """`[[mqtt.mappings]]`"""
 
-    topic: Annotated[str, AfterValidator(topic_filter)] = Field(description="Topic filter; `+` and `#` are allowed.")
+    topic: Annotated[str, AfterValidator(_topic_filter)] = Field(description="Topic filter; `+` and `#` are allowed.")
     device: Annotated[str, AfterValidator(_identifier)] = Field(description="Id of the device that speaks there.")
     metric: Metric | None = Field(default=None, description="What the only number measures, without `values`.")
     path: JsonPath = Field(default="", description="Where it stands; empty: the payload is the number.")

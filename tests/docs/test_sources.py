@@ -37,6 +37,14 @@ def test_a_dialect_has_a_page(name: str) -> None:
     assert dialect.topics[0].split("/")[0] in text
 
 
+@pytest.mark.parametrize("name", ["ble-scale-sync", "openscale-sync", "tasmota", "xiaomi-mi-scale"])
+def test_set_ups_of_the_pages_are_sound(name: str, tmp_path: Path) -> None:
+    """The configuration of the page can be loaded as it stands there, and is about the dialect."""
+    (block,) = blocks((PAGES / f"{name}.md").read_text(encoding="utf-8"), "toml")
+    (dialect,) = loaded(block, tmp_path).mqtt.dialects
+    assert name.replace("-", "_") == dialect.dialect
+
+
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
 def test_links_of_the_sources_lead_somewhere(path: Path) -> None:
     """Every relative link names a file of the project."""
