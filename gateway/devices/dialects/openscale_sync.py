@@ -1,6 +1,6 @@
 """openScale sync: the measurements of the Android app openScale, with its corrections and deletions.
 
-`openScaleSync/<user id>/measurements/<event>`; up to version 0.5 without the user's level. The events:
+`openScaleSync/<user id>/measurements/<event>`; until June 2026 without the user's level. The events:
 
 * `insert`, `update`, `last` (retained) and, in old versions, `all`: one measurement. `last` may be `{}`: there is none.
 * `history` (retained): all of a user's measurements as rows.
