@@ -1,6 +1,6 @@
 """openScale sync: the measurements of the Android app openScale, with its corrections and deletions.
 
-`openScaleSync/<user id>/measurements/<event>`; up to version 0.5 without the user's level. The events:
+`openScaleSync/<user id>/measurements/<event>`; until June 2026 without the user's level. The events:
 
 * `insert`, `update`, `last` (retained) and, in old versions, `all`: one measurement. `last` may be `{}`: there is none.
 * `history` (retained): all of a user's measurements as rows.
@@ -20,7 +20,8 @@ the person is the user's number where the topic has it.
 can give (`METRICS`). A metric that the record never had gets a withdrawal too, which the store keeps, because the
 measurement may still come (out of the quarantine, with an earlier reception), but does not give out: see
 `gateway.adapters.stores.sqlite.queries`. The app moves a measurement in time by deleting it and inserting another.
-What is inserted again with exactly the content that was deleted stays withdrawn: it cannot be told from a redelivery.
+What is inserted again with exactly the content that was deleted stays withdrawn, and a correction back to an earlier
+value stays uncorrected: neither can be told from a redelivery.
 
 Zero is "not measured". weight is in kg; body_fat, water and muscle in percent; `values` holds the other types. They
 are known by the name that `history` gives them, which is the type's identity without its namespace (`builtin.bone`), or

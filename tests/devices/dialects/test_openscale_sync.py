@@ -76,7 +76,7 @@ def test_nobody_is_deleted_by_a_message() -> None:
 
 def test_the_older_topics_without_a_user_are_understood() -> None:
     """Fat was called `fat`, times were milliseconds, and the deletion finds the same record."""
-    insert, every, delete = map(OPENSCALE_SYNC.decode, messages("openscale_sync/before-0.6.jsonl"))
+    insert, every, delete = map(OPENSCALE_SYNC.decode, messages("openscale_sync/without-user.jsonl"))
     record = only_record(insert)
     assert {Metric.BODY_MASS: "81.85 kg", Metric.BODY_FAT_PERCENTAGE: "21.5 %"} == numbers(record.measurements)
     assert record.record_key == only_record(delete).record_key == "@2025-06-16T06:00Z"
