@@ -131,7 +131,11 @@ async def run_gateway(
         if settings.web.enabled:
             names = {destination.id: destination.name for destination in settings.destinations}
             house = ZoneInfo(settings.gateway.time_zone)
-            view = View(store.readings, store.registry, summaries, clock, people, names, radios, house, caretaker)
+            mqtt = next((source for source in sources if isinstance(source, MqttSource)), None)
+            strangers = None if mqtt is None else mqtt.strangers
+            view = View(
+                store.readings, store.registry, summaries, clock, people, names, radios, house, caretaker, strangers
+            )
             url = await _serve(stack, view, changes, settings, clock, office)
 
         def computed() -> None:

@@ -5,7 +5,7 @@ All instants are aware and UTC. Every method may raise `StoreUnavailable` where 
 
 from __future__ import annotations
 
-from gateway.ports.addresses import Addresses
+from gateway.ports.addresses import Addresses, Stranger
 from gateway.ports.clock import Clock
 from gateway.ports.intake import DeviceSighting, Intake, Source
 from gateway.ports.radios import Bonds, PairingQuestions, Radios
@@ -27,4 +27,5 @@ __all__ = [
     "ReadingStore",
     "Registry",
     "Source",
+    "Stranger",
 ]

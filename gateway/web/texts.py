@@ -73,6 +73,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{} messages illisibles ou invraisemblables ont été mis de côté.",
         "{} unreadable or implausible messages were set aside.",
     ),
+    "strangers": (
+        "Entendus par MQTT et non enregistrés : {} appareil(s) que personne n'a ajoutés",
+        "Heard over MQTT and not recorded: {} device(s) that nobody added",
+    ),
     "claim": (
         "Passerelle recueille, affiche et classe vos mesures. Ce n'est ni un avis médical, ni une alarme. "
         "En cas d'urgence : 15 ou 112.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -27,7 +27,7 @@ from gateway.model import (
     Unit,
     WeightTrend,
 )
-from gateway.ports import Clock, Radios, ReadingStore, Registry
+from gateway.ports import Clock, Radios, ReadingStore, Registry, Stranger
 from gateway.summaries import Summaries
 from gateway.web.charts import DayCurve, WeightCurve, day_curve, weight_curve
 from gateway.web.radio_words import RadioLine
@@ -111,7 +111,10 @@ class SentRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page; `unattributed` counts devices whose readings wait for an owner, `radios` is empty without any."""
+    """The whole page; `unattributed` counts devices whose readings wait for an owner, `radios` is empty without any.
+
+    `strangers` are heard over MQTT and not recorded.
+    """
 
     now: datetime
     people: tuple[PersonPanel, ...]
@@ -124,6 +127,7 @@ class Page:
     unattributed: int
     quarantined: int
     radios: tuple[RadioLine, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
 
 
 def trend_arrow(rate_mg_dl_min: Decimal | None) -> str:
@@ -150,7 +154,9 @@ class View:
         radios: Radios | None = None,
         house: tzinfo = UTC,
         caretaker: Caretaker | None = None,
+        strangers: Callable[[], tuple[Stranger, ...]] | None = None,
     ) -> None:
+        self._strangers = strangers
         self._store = store
         self._registry = registry
         self._summaries = summaries
@@ -185,6 +191,7 @@ class View:
             unattributed=len({item.reading.device_id for item in latest if item.person_id is None}),
             quarantined=len(await self._store.quarantined(limit=100)),
             radios=self._radio_lines(devices) or (),
+            strangers=() if self._strangers is None else self._strangers(),
         )
 
     async def radios(self) -> tuple[RadioLine, ...] | None:

@@ -33,7 +33,7 @@ from gateway.model import (
     TimeQuality,
     Unit,
 )
-from gateway.ports import Radios
+from gateway.ports import Radios, Stranger
 from gateway.settings import WebSettings
 from gateway.summaries import Summaries
 from gateway.web.app import create_app
@@ -124,6 +124,7 @@ async def serve(
     language: str = "fr",
     access_code: str | None = None,
     radios: Radios | None = None,
+    strangers: tuple[Stranger, ...] = (),
 ) -> AsyncIterator[Site]:
     """Serve the page over a database in `folder`."""
     clock, changes = StillClock(), Changes()
@@ -131,7 +132,17 @@ async def serve(
     async with SqliteStore.open(folder / "passerelle.db", clock=clock) as store:
         await store.registry.declare(people, devices)
         summaries = Summaries(store.readings, clock, known)
-        view = View(store.readings, store.registry, summaries, clock, known, destinations or {}, radios, PARIS)
+        view = View(
+            store.readings,
+            store.registry,
+            summaries,
+            clock,
+            known,
+            destinations or {},
+            radios,
+            PARIS,
+            strangers=lambda: strangers,
+        )
         door = None if access_code is None else Door(SecretStr(access_code), clock)
         application = create_app(view, changes, WebSettings(), language=language, door=door)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)

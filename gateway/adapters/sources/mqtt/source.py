@@ -27,10 +27,10 @@ from gateway.adapters.sources.mqtt.decode import BatchDecoder
 from gateway.adapters.sources.mqtt.dialects import AdvertSink, DialectDecoder, Foreign, NobodyEnrolled
 from gateway.adapters.sources.mqtt.packets import Publish
 from gateway.adapters.sources.mqtt.routes import RouteTable, routes_of
-from gateway.adapters.sources.mqtt.strangers import Stranger, Strangers
+from gateway.adapters.sources.mqtt.strangers import Strangers
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.model import Batch, DeviceId
-from gateway.ports import Addresses, Clock, DeviceSighting, Intake
+from gateway.ports import Addresses, Clock, DeviceSighting, Intake, Stranger
 from gateway.settings import MqttSettings
 
 __all__ = ["MqttCounters", "MqttSource"]

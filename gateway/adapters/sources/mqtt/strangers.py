@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-__all__ = ["Stranger", "Strangers"]
+from gateway.ports import Stranger
+
+__all__ = ["Strangers"]
 
 _MOST: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Stranger:
-    """An address that nobody enrolled.
-
-    Attributes:
-        address: `AA:BB:CC:DD:EE:FF`.
-        dialect: name of the dialect that it came by.
-        messages: how many were heard, none of them recorded.
-        heard_at: the last one, aware, UTC.
-    """
-
-    address: str
-    dialect: str
-    messages: int
-    heard_at: datetime
 
 
 class Strangers:
