@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigurationError
 from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit, is_identifier
+from gateway.settings_mappings import MappingSettings
 from gateway.settings_mqtt_dialects import DialectSettings, check_filters
 
 __all__ = [
@@ -121,11 +122,14 @@ class MqttSettings(_Section):
     max_payload_bytes: int = Field(default=65_536, ge=256, le=1_048_576)
     session_expiry_s: int = Field(default=30 * 86_400, ge=0, description="How long the broker keeps our session.")
     keepalive_s: int = Field(default=30, ge=5, le=3600)
+    mappings: tuple[MappingSettings, ...] = ()
     dialects: tuple[DialectSettings, ...] = ()
 
     @model_validator(mode="after")
     def _one_meaning_per_topic(self) -> Self:
-        check_filters(self.topic_root, [(f"dialects[{at}]", each.filters) for at, each in enumerate(self.dialects)])
+        dialects = [(f"dialects[{at}]", each.filters) for at, each in enumerate(self.dialects)]
+        mappings = [(f"mappings[{at}]", (each.topic,)) for at, each in enumerate(self.mappings)]
+        check_filters(self.topic_root, [*dialects, *mappings])
         return self
 
     @model_validator(mode="after")
@@ -293,9 +297,11 @@ class Settings(_Section):
                 twice = sorted({i for i in ids if ids.count(i) > 1})
                 raise ValueError(f"{what}: {', '.join(twice)} appears twice")
         devices = {d.id for d in self.devices}
-        for at, dialect in enumerate(self.mqtt.dialects):
-            if dialect.device is not None and dialect.device not in devices:
-                raise ValueError(f"mqtt.dialects[{at}].device: nothing called {dialect.device!r} under [[devices]]")
+        spoken_of = [(f"dialects[{at}]", each.device) for at, each in enumerate(self.mqtt.dialects)]
+        spoken_of += [(f"mappings[{at}]", each.device) for at, each in enumerate(self.mqtt.mappings)]
+        for where, name in spoken_of:
+            if name is not None and name not in devices:
+                raise ValueError(f"mqtt.{where}.device: nothing called {name!r} under [[devices]]")
         known = {p.id for p in self.people}
         for device in self.devices:
             if device.person is not None and device.person not in known:

@@ -17,7 +17,8 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gateway import settings, settings_mqtt_dialects
+from gateway import settings, settings_mappings, settings_mqtt_dialects
+from gateway.model import Metric, Unit
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """\
@@ -54,6 +55,12 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
         "For `esphome_miscale` (default: by the end of the object's name) and `ha_statestream` (needed): what a bare "
         "number means.",
     ),
+    "[[mqtt.mappings]]": (
+        settings_mappings.MappingSettings,
+        "One table for each kind of message that no dialect knows, see [`sources/mapping.md`](sources/mapping.md). "
+        "Give `metric`, `path` and `unit` here, or several tables `[[mqtt.mappings.values]]`.",
+    ),
+    "[[mqtt.mappings.values]]": (settings_mappings.MappedValueSettings, "One table for each number of the message."),
     "[bluetooth]": (
         settings.BluetoothSettings,
         "The radio. Only devices under `[[devices]]` with an address are read.",
@@ -115,10 +122,15 @@ def _section(title: str, model: type[BaseModel], words: str) -> str:
     rows = [
         f"| `{name}` | {_kind(field)} | {_default(field)} | {field.description or WORDS[f'{title}.{name}']} |"
         for name, field in model.model_fields.items()
-        if name not in {"accounts", "dialects", "entities", "proxies"}
+        if not _is_list_of_tables(field)
     ]
     table = "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows])
     return f"\n## `{title}`\n\n{words}\n\n{table}\n"
+
+
+def _is_list_of_tables(field: FieldInfo) -> bool:
+    arguments = typing.get_args(field.annotation)
+    return bool(arguments) and isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel)
 
 
 def _kind(field: FieldInfo) -> str:
@@ -130,6 +142,8 @@ def _kind(field: FieldInfo) -> str:
         return "IANA time zone"
     if typing.get_origin(plain) is typing.Literal:
         return ", ".join(f"`{_text(value)}`" for value in typing.get_args(plain))
+    if plain in (Metric, Unit):
+        return f"{plain.__name__.lower()}, see [`metrics.md`](metrics.md)"
     if isinstance(plain, type) and issubclass(plain, Enum):
         return ", ".join(f"`{member.value}`" for member in plain)
     if typing.get_origin(plain) is tuple:

@@ -16,6 +16,7 @@ from gateway.settings import Settings, load_settings, read_secret
 HUB = Path(__file__).parents[1] / "config" / "hub.toml"
 Load = Callable[[str], Settings]
 
+MAPPING = "[[mqtt.mappings]]\ntopic = 'house/+/weight'\n"
 DESTINATION = """
 [[people]]
 id = "camille"
@@ -105,6 +106,51 @@ def test_every_fault_is_listed_at_once(load: Load) -> None:
         ("[mqtt]\ntopic_root = 'a/b'", "mqtt.topic_root", "lower-case"),
         ("[mqtt]\nmax_payload_bytes = 255", "mqtt.max_payload_bytes", "256"),
         ("[mqtt]\nkeepalive_s = 4", "mqtt.keepalive_s", "5"),
+        (MAPPING + "device = 'Scale'\nmetric = 'body_mass'\nunit = 'kg'", "mqtt.mappings[0].device", "lower-case"),
+        (MAPPING + "device = 'scale'", "mqtt.mappings[0]", "give metric, or several under [[mqtt.mappings.values]]"),
+        (MAPPING + "device = 'scale'\nmetric = 'weight'\nunit = 'kg'", "mqtt.mappings[0].metric", "body_mass"),
+        (MAPPING + "device = 'scale'\nmetric = 'body_mass'", "mqtt.mappings[0]", "body_mass needs either unit or"),
+        (
+            MAPPING + "device = 'scale'\nmetric = 'body_mass'\nunit = '%'",
+            "mqtt.mappings[0]",
+            "unit '%' does not measure body_mass; use one of kg, lb, jin",
+        ),
+        (
+            MAPPING + "device = 'scale'\nmetric = 'body_mass'\nunit = 'kg'\npath = 'a..b'",
+            "mqtt.mappings[0].path",
+            "the path 'a..b' has an empty step",
+        ),
+        (
+            MAPPING + "device = 'scale'\nmetric = 'body_mass'\nunit = 'kg'\n"
+            "[[mqtt.mappings.values]]\nmetric = 'impedance'\nunit = 'Ohm'",
+            "mqtt.mappings[0]",
+            "not both",
+        ),
+        (
+            MAPPING + "device = 'scale'\n[[mqtt.mappings.values]]\nmetric = 'impedance'\nunit = 'kg'",
+            "mqtt.mappings[0].values[0]",
+            "use one of Ohm",
+        ),
+        (
+            MAPPING + "device = 'scale'\n" + 2 * "[[mqtt.mappings.values]]\nmetric = 'impedance'\nunit = 'Ohm'\n",
+            "mqtt.mappings[0]",
+            "a metric appears twice",
+        ),
+        ("[[mqtt.mappings]]\ndevice = 'd'\ntopic = '#'", "mqtt.mappings[0].topic", "names what it is about"),
+        ("[[mqtt.mappings]]\ndevice = 'd'\ntopic = '$SYS/x'", "mqtt.mappings[0].topic", "names what it is about"),
+        ("[[mqtt.mappings]]\ndevice = 'd'\ntopic = 'a/#/b'", "mqtt.mappings[0].topic", "as the last level"),
+        ("[[mqtt.mappings]]\ndevice = 'd'\ntopic = 'a/b+'", "mqtt.mappings[0].topic", "a whole level"),
+        ("[[mqtt.mappings]]\ndevice = 'd'\ntopic = ''", "mqtt.mappings[0].topic", "1 to 65535"),
+        (
+            MAPPING + "device = 'scale'\nmetric = 'body_mass'\nunit = 'kg'",
+            "",
+            "mqtt.mappings[0].device: nothing called 'scale' under [[devices]]",
+        ),
+        (
+            2 * (MAPPING + "device = 'scale'\nmetric = 'body_mass'\nunit = 'kg'\n"),
+            "mqtt",
+            "mappings[1]: the topics 'house/+/weight' overlap 'house/+/weight' of mappings[0]",
+        ),
         ("[bluetooth]\nconnect_timeout_s = 61", "bluetooth.connect_timeout_s", "60"),
         ("[[people]]\nid = 'Camille'\nname = 'C'", "people[0].id", "lower-case"),
         ("[[people]]\nid = 'c'\nname = ''", "people[0].name", "at least 1"),

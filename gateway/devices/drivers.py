@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "gateway.devices"
+_NOT_LOADED = (ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError, LookupError)
+"""What a module says that is broken, or was written for another release: a `Driver` made with a field that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def load_drivers() -> tuple[Driver, ...]:
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
         try:
             driver = entry.load()
-        except (ImportError, AttributeError) as error:
+        except _NOT_LOADED as error:
             problems.append((f"{ENTRY_POINT_GROUP}:{entry.name}", f"cannot be loaded ({type(error).__name__})"))
             continue
         if isinstance(driver, Driver):

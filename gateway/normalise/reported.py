@@ -6,6 +6,7 @@ unit, plausible range, place on the time scale.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -40,13 +41,17 @@ class Problem(NamedTuple):
 
 
 class ReportedMeasurement(NamedTuple):
-    """One metric as it was sent: a number, a bound (`number` is then its limit, if any), or an absence."""
+    """One metric as it was sent: a number, a bound (`number` is then its limit, if any), or an absence.
+
+    `is_device_derived` marks what a formula made of the others (fat, muscle, water...), as in `Context`.
+    """
 
     metric: Metric
     number: Decimal | None
     unit: Unit | None
     bound: BoundKind | None = None
     absent: Absent | None = None
+    is_device_derived: bool = False
 
 
 class ReportedRecord(NamedTuple):
@@ -108,6 +113,7 @@ def readings_of(parsed: Parsed, contact: Contact, provenance: Provenance, *, fra
             placed = place_instant(time, received_at, contact.zone, clock_is_trusted=trusted)
             # an instant that was believed needs no wall clock beside it; one that was not is kept as the device said it
             time = None if placed.quality is TimeQuality.DEVICE else time.replace(tzinfo=None)
+        said, derived = record.context, None
         for measurement in record.measurements:
             number, unit = measurement.number, measurement.unit
             absent, bound = measurement.absent, measurement.bound
@@ -120,6 +126,8 @@ def readings_of(parsed: Parsed, contact: Contact, provenance: Provenance, *, fra
                 except Implausible as error:
                     problems.append(Problem(QuarantineReason.IMPLAUSIBLE, str(error)))
                     continue
+            if measurement.is_device_derived:
+                derived = derived or replace(said, is_device_derived=True)
             readings.append(
                 Reading(
                     device_id=contact.device_id,
@@ -136,7 +144,7 @@ def readings_of(parsed: Parsed, contact: Contact, provenance: Provenance, *, fra
                     absent=absent,
                     original_value=number,
                     original_unit=unit,
-                    context=record.context,
+                    context=derived if derived is not None and measurement.is_device_derived else said,
                     device_time=time,
                     time_method=placed.method,
                     frame=frame,

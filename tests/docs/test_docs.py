@@ -226,8 +226,8 @@ def test_simulate_page_names_every_kind_fault_and_option() -> None:
 
 
 def test_driver_example_is_a_driver() -> None:
-    """The driver that architecture.md shows to others can be loaded, and claims its advertisement only."""
-    (code,) = blocks(page("architecture.md"), "python")
+    """The driver that writing-a-driver.md shows can be loaded, and claims its advertisement only."""
+    (code,) = blocks(page("writing-a-driver.md"), "python")
     names: dict[str, Any] = {}
     exec(compile(code, "architecture.md", "exec"), names)  # noqa: S102
     driver = names["DRIVER"]

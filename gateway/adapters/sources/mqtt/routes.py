@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.devices.dialects import Dialect
+from gateway.devices.dialects import Dialect, mapping_dialect
 from gateway.devices.dialects.topics import matches
 from gateway.model import DeviceId
 from gateway.settings import MqttSettings
@@ -32,11 +32,15 @@ class Route:
 
 
 def routes_of(settings: MqttSettings) -> tuple[Route, ...]:
-    """Every route of the configuration. A further section adds its routes here, and its filters to `check_filters`."""
-    return tuple(
+    """Every route of the configuration: of the dialects, then of the mappings."""
+    dialects = (
         Route(dialect_of(each), each.filters, None if each.device is None else DeviceId(each.device))
         for each in settings.dialects
     )
+    mappings = (
+        Route(mapping_dialect(each.mapping()), (each.topic,), DeviceId(each.device)) for each in settings.mappings
+    )
+    return (*dialects, *mappings)
 
 
 class RouteTable:

@@ -2,6 +2,11 @@
 
 Readings are found through the index (person, series, effective_at). A query first learns which (person, series) pairs
 exist, by jumping through that index, then walks each pair in time order.
+
+A withdrawal that withdrew nothing is not given out. A source that takes a record back does not say which values it had,
+so its decoder withdraws every metric that the record can have. Where there was none, the row is the memory of the
+withdrawal: should the measurement still come, told before it but committed after it (out of the quarantine), then the
+withdrawal is the newer word. Until then there is nothing to show.
 """
 
 from __future__ import annotations
@@ -33,9 +38,12 @@ WITH RECURSIVE pair (person, series) AS (
 SELECT person, series FROM pair WHERE series IS NOT NULL ORDER BY person, series
 """
 
+_IS_TOLD = """(value IS NOT NULL OR extra IS NULL OR substr(extra, 2, 20) <> '"absent":"withdrawn"'
+  OR EXISTS (SELECT 1 FROM revision WHERE revision.row_id = reading.row_id))"""
+
 _RANGE = f"""
 SELECT {READING_COLUMNS} FROM reading
-WHERE person = ? AND series = ? AND effective_at >= ? AND effective_at < ?
+WHERE person = ? AND series = ? AND effective_at >= ? AND effective_at < ? AND {_IS_TOLD}
 ORDER BY effective_at {{order}}, row_id {{order}} LIMIT ?
 """  # noqa: S608 - column names only
 _ASCENDING, _DESCENDING = _RANGE.format(order="ASC"), _RANGE.format(order="DESC")
@@ -45,6 +53,7 @@ SELECT {READING_COLUMNS} FROM reading
 WHERE row_id > :after AND row_id <= :last AND (:person IS NULL OR +person = :person)
   AND (:metrics IS NULL OR (SELECT metric FROM series WHERE id = reading.series)
     IN (SELECT value FROM json_each(:metrics)))
+  AND {_IS_TOLD}
 ORDER BY row_id LIMIT :chunk
 """  # noqa: S608 - column names only
 
@@ -127,11 +136,11 @@ def latest_readings(connection: sqlite3.Connection, person_id: PersonId | None) 
     names = Names.load(connection)
     newest: dict[tuple[str, DeviceId, Metric], ReadingRow] = {}
     for person, number in _pairs(connection, names, person_id, None, None):
-        (row,) = fetch_rows(connection, _DESCENDING, (person, number, _LEAST, _GREATEST, 1))
         device, _, metric = names.series[number]
         key = (names.people[person], device, metric)
-        if key not in newest or (newest[key][4], newest[key][0]) < (row[4], row[0]):
-            newest[key] = row
+        for row in fetch_rows(connection, _DESCENDING, (person, number, _LEAST, _GREATEST, 1)):
+            if key not in newest or (newest[key][4], newest[key][0]) < (row[4], row[0]):
+                newest[key] = row
     return names.decode(newest[key] for key in sorted(newest))
 
 
