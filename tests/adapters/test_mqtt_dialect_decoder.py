@@ -200,7 +200,8 @@ def test_a_pause_for_the_disk_does_not_end_a_backlog() -> None:
 
 def test_routes_are_found_in_bounded_memory() -> None:
     """A topic has the route of the filter that matches it, however many other topics came."""
-    (theengs, esphome, _) = (Route(each, each.topics) for each in DIALECTS)
+    routes = {each.name: Route(each, each.topics) for each in DIALECTS}
+    theengs, esphome = routes["theengs"], routes["esphome_miscale"]
     table = RouteTable([theengs, esphome])
     assert ("home/+/BTtoMQTT/+", "+/sensor/+/state", "+/status") == table.topics
     for number in range(25_000):
