@@ -1,4 +1,4 @@
-"""What sources send beside readings and may ask back: treatments, states of devices, profiles. Kept, never interpreted."""
+"""What sources send beside readings and may ask back: treatments, states of devices. Kept, never interpreted."""
 
 from __future__ import annotations
 

@@ -17,16 +17,16 @@ from gateway.ports import AccessToken, Rights
 
 __all__ = ["SqliteAccessTokens"]
 
-_TOKEN = (
+_COLUMNS = (
     "SELECT t.token_id, p.person_id, d.device_id, t.label, t.rights, t.created_at, t.last_used_at, t.revoked_at,"
     " t.secret_digest, t.token_digest"
     " FROM access_token t JOIN person p ON p.id = t.person JOIN device d ON d.id = t.device"
 )
 _IS_VALID = "t.revoked_at IS NULL AND d.person = t.person"
-_BY_SECRET = f"{_TOKEN} WHERE t.secret_digest = ? AND {_IS_VALID}"
-_BY_TOKEN = f"{_TOKEN} WHERE t.token_digest = ? AND {_IS_VALID}"
-_BY_NAME = f"{_TOKEN} WHERE t.token_id = ? AND {_IS_VALID}"
-_ALL = f"{_TOKEN} ORDER BY t.created_at, t.token_id"
+_BY_SECRET = f"{_COLUMNS} WHERE t.secret_digest = ? AND {_IS_VALID}"
+_BY_TOKEN = f"{_COLUMNS} WHERE t.token_digest = ? AND {_IS_VALID}"
+_BY_NAME = f"{_COLUMNS} WHERE t.token_id = ? AND {_IS_VALID}"
+_ALL = f"{_COLUMNS} ORDER BY t.created_at, t.token_id"
 _ADD = """
 INSERT INTO access_token (token_id, secret_digest, token_digest, person, device, label, rights, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
