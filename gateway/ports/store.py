@@ -77,6 +77,12 @@ class ReadingStore(Protocol):
         """
         ...
 
+    async def recorded_as(
+        self, person_id: PersonId, record_key: str, metrics: Collection[Metric]
+    ) -> list[StoredReading]:
+        """Readings of one person with that record key, of whichever device and epoch, withdrawn ones too."""
+        ...
+
     async def last_change(self, person_id: PersonId, metrics: Collection[Metric]) -> datetime | None:
         """When the newest current version of these readings was received; None: there are none."""
         ...

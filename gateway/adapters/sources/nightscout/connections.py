@@ -20,19 +20,15 @@ _log = structlog.get_logger()
 
 
 class Connections:
-    """Makes the protocols of a listener.
+    """Knows the connections of a listener.
 
     Args:
-        inner: makes the protocol that does the work.
         most: connections open at once; further ones are closed.
         first_request_s: time until the head of the first request must be complete.
         is_private: turn away everybody whose address is not one of a private network.
     """
 
-    def __init__(
-        self, inner: Callable[[], asyncio.Protocol], *, most: int, first_request_s: float, is_private: bool
-    ) -> None:
-        self._inner = inner
+    def __init__(self, *, most: int, first_request_s: float, is_private: bool) -> None:
         self.most = most
         self.first_request_s = first_request_s
         self.is_private = is_private
@@ -43,9 +39,9 @@ class Connections:
         self.silent = 0
         """Connections closed because no request came."""
 
-    def __call__(self) -> asyncio.Protocol:
-        """The protocol of one connection."""
-        return _Watched(self, self._inner())
+    def around(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+        """Makes protocols that are known here and hand everything on to those that `inner` makes."""
+        return lambda: _Watched(self, inner())
 
     def __len__(self) -> int:
         """How many are open now."""

@@ -53,7 +53,11 @@ class Sessions:
                 text,
                 self._key,
                 algorithms=[_ALGORITHM],
-                options={"require": ["sub", "exp"], "verify_exp": False, "verify_iat": False},  # by our own clock, below
+                options={
+                    "require": ["sub", "exp"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                },  # by our own clock, below
             )
         except jwt.InvalidTokenError:
             return None

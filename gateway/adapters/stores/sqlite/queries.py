@@ -32,6 +32,7 @@ __all__ = [
     "latest_readings",
     "read_range",
     "readings_by_row",
+    "readings_recorded_as",
     "readings_to_plan",
 ]
 
@@ -75,6 +76,9 @@ _CHANGED = f"""
 SELECT {READING_COLUMNS} FROM reading
 WHERE person = ? AND series = ? AND received_at > ? AND received_at <= ?
 ORDER BY received_at, row_id LIMIT -1
+"""  # noqa: S608 - column names only
+_RECORDED = f"""
+SELECT {READING_COLUMNS} FROM reading WHERE series = ? AND record_key = ? AND person = ? LIMIT 1
 """  # noqa: S608 - column names only
 _RECEPTIONS = """
 SELECT received_at FROM reading WHERE person = ? AND series = ? AND received_at > ? ORDER BY received_at LIMIT ?
@@ -178,6 +182,16 @@ def changed_readings(
         return []
     rows = [row for pair in pairs for row in fetch_rows(connection, _CHANGED, (*pair, after, receptions[-1]))]
     return sorted(names.decode(rows), key=lambda stored: (stored.reading.received_at, stored.row_id))
+
+
+def readings_recorded_as(
+    connection: sqlite3.Connection, person_id: PersonId, record_key: str, metrics: Collection[Metric]
+) -> list[StoredReading]:
+    """Readings of one person with that record key, of whichever device and epoch."""
+    names = Names.load(connection)
+    pairs = list(_pairs(connection, names, person_id, None, metrics))
+    rows = [row for person, number in pairs for row in fetch_rows(connection, _RECORDED, (number, record_key, person))]
+    return names.decode(rows)
 
 
 def last_reception(connection: sqlite3.Connection, person_id: PersonId, metrics: Collection[Metric]) -> int | None:

@@ -116,6 +116,14 @@ class SqliteReadings:
             lambda connection: queries.changed_readings(connection, person_id, metrics, since, limit)
         )
 
+    async def recorded_as(
+        self, person_id: PersonId, record_key: str, metrics: Collection[Metric]
+    ) -> list[StoredReading]:
+        """Readings of one person with that record key, of whichever device and epoch, withdrawn ones too."""
+        return await self._readers.run(
+            lambda connection: queries.readings_recorded_as(connection, person_id, record_key, metrics)
+        )
+
     async def last_change(self, person_id: PersonId, metrics: Collection[Metric]) -> datetime | None:
         """When the newest current version of these readings was received; None: there are none."""
         return optional_instant(
