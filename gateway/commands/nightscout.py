@@ -7,13 +7,6 @@ import asyncio
 import secrets
 from urllib.parse import quote
 
-from gateway.adapters.sources.nightscout.credentials import (
-    new_secret,
-    new_token,
-    secret_digest,
-    secret_header,
-    token_digest,
-)
 from gateway.commands.common import Commands, add_config, dump, opened, settings_of, utc_now, write_line
 from gateway.errors import ConfigurationError
 from gateway.model import Device, DeviceId, DeviceKind, PersonId, is_identifier
@@ -46,6 +39,14 @@ def register(commands: Commands) -> None:
 
 
 async def _add(arguments: argparse.Namespace) -> int:
+    from gateway.adapters.sources.nightscout.credentials import (
+        new_secret,
+        new_token,
+        secret_digest,
+        secret_header,
+        token_digest,
+    )
+
     settings = settings_of(arguments)
     person_id, device_id = PersonId(arguments.person), DeviceId(arguments.device)
     label = str(arguments.name).strip() or str(device_id)

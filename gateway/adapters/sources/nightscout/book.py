@@ -16,6 +16,7 @@ from gateway.devices.nightscout import (
     named_key,
     record_identifier,
 )
+from gateway.devices.nightscout.query import Condition
 from gateway.errors import MalformedFrame
 from gateway.model import Absent, DeviceId, Metric, PersonId, StoredReading
 from gateway.ports import Clock, ReadingStore
@@ -69,7 +70,7 @@ class EntryBook:
 
     async def newest(self, person_id: PersonId) -> list[dict[str, object]]:
         """The newest sensor value, or nothing."""
-        return await self.search(person_id, EntryQuery(limit=1))
+        return await self.search(person_id, EntryQuery((Condition("type", "eq", ("sgv",)),), limit=1))
 
     async def named(self, person_id: PersonId, name: str, *, first: DeviceId | None = None) -> StoredReading | None:
         """The reading that an answer calls `name` (`_id` or `identifier`), withdrawn or not; that of the device `first`

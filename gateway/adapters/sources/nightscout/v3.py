@@ -295,7 +295,9 @@ async def _store_entry(
     if receipt.quarantined or not (receipt.added or receipt.corrected or receipt.known):
         raise Refusal(400, "Outside what glucose can be")
     name = entry.identifier or ""
-    return await _kept(request, "entries", name, site.now(), is_new=receipt.added > 0, is_create=is_create)
+    stored = await site.book.named(token.person_id, name, first=token.device_id)
+    at = site.now() if stored is None else stored.reading.received_at
+    return await _kept(request, "entries", name, at, is_new=receipt.added > 0, is_create=is_create)
 
 
 def _must_be_kept(entry: ParsedEntry) -> None:
@@ -404,7 +406,9 @@ async def _store(
     (kept,) = await site.papers.keep(token, collection, [document], name=name)
     if kept.identifier is None:
         raise Refusal(413, f"A document holds {site.settings.max_document_bytes} bytes at most")
-    return await _kept(request, collection, kept.identifier, site.now(), is_new=kept.is_new, is_create=is_create)
+    stored = await site.papers.named(token.person_id, collection, kept.identifier)
+    at = site.now() if stored is None else stored.modified_at
+    return await _kept(request, collection, kept.identifier, at, is_new=kept.is_new, is_create=is_create)
 
 
 async def _delete(request: web.Request) -> web.Response:
