@@ -154,7 +154,7 @@ def ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def entry(minutes_ago: float = 5, sgv: float = 104, **more: object) -> dict[str, object]:
+def entry(minutes_ago: float = 5, sgv: object = 104, **more: object) -> dict[str, object]:
     """A sensor value as xDrip+ uploads it."""
     at = NOON - timedelta(minutes=minutes_ago)
     return {

@@ -10,8 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import structlog
+from aiohttp import web
 from nightscout_kit import (
     ADA,
     ADA_PHONE,
@@ -32,6 +34,8 @@ from nightscout_kit import (
 
 from gateway.adapters.sources.nightscout.credentials import new_secret, new_token
 from gateway.adapters.sources.nightscout.sessions import session_key
+from gateway.adapters.sources.nightscout.v1 import add_v1
+from gateway.adapters.sources.nightscout.v3 import add_v3
 from gateway.errors import PermanentError
 from gateway.model import Device, DeviceKind
 from gateway.ports import Rights
@@ -167,8 +171,6 @@ def _part(claims: dict[str, object]) -> str:
 
 async def test_a_forged_session_is_refused(tmp_path: Path) -> None:
     """Without a signature, with another key's, with another algorithm, or with changed claims."""
-    import jwt
-
     claims = {"sub": ADA, "iat": ms(NOON) // 1000, "exp": ms(NOON) // 1000 + 3600}
     async with site(tmp_path) as desk:
         genuine = (await bearer(desk, BOB))["Authorization"].removeprefix("Bearer ").split(".")
@@ -249,12 +251,6 @@ def _without_clock(answers: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
 
 async def test_every_route_is_tried_above(tmp_path: Path) -> None:
     """A route that is added must be put among those whose doors are tried, or among the few that are open."""
-    from aiohttp import web
-
-    from gateway.adapters.sources.nightscout.site import SITE  # noqa: F401 - the module must exist for the routes
-    from gateway.adapters.sources.nightscout.v1 import add_v1
-    from gateway.adapters.sources.nightscout.v3 import add_v3
-
     app = web.Application()
     add_v1(app)
     add_v3(app)
@@ -364,10 +360,10 @@ async def test_the_last_use_is_noted(tmp_path: Path) -> None:
         desk.clock.at += timedelta(minutes=11)
         await desk.ask("GET", "/api/v1/entries.json")
         second = {token.token_id: token.last_used_at for token in await desk.store.access.tokens()}
-        last = second[ADA]
-        assert last is not None
-        assert first[ADA] is not None
-        assert last - first[ADA] >= timedelta(minutes=11)
+        before, after = first[ADA], second[ADA]
+        assert before is not None
+        assert after is not None
+        assert after - before >= timedelta(minutes=11)
 
 
 def test_secrets_are_long_and_tokens_have_nightscouts_form() -> None:
