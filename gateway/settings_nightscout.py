@@ -27,7 +27,7 @@ class NightscoutSettings(BaseModel):
         description="Without a certificate: listen to this machine only, or to the private addresses of a house.",
     )
     max_body_bytes: int = Field(
-        default=8_388_608, ge=65_536, le=67_108_864, description="Longer uploads are refused with 413."
+        default=2_097_152, ge=65_536, le=67_108_864, description="Longer uploads are refused with 413."
     )
     answered_days: int = Field(default=90, ge=1, le=3650, description="How far back followers are told entries.")
     document_days: int = Field(

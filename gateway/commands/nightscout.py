@@ -27,7 +27,9 @@ def register(commands: Commands) -> None:
     add.add_argument("--person", required=True, metavar="ID", help="whose sensor it is")
     add.add_argument("--device", required=True, metavar="ID", help="name under which its values are kept")
     add.add_argument("--name", default="", metavar="TEXT", help="what you call it, e.g. 'xDrip on the old phone'")
-    add.add_argument("--rights", choices=[right.value for right in Rights], default=Rights.BOTH.value)
+    add.add_argument(
+        "--rights", choices=[right.value for right in Rights], default=Rights.BOTH.value, help="default: both"
+    )
     add.set_defaults(run=lambda arguments: asyncio.run(_add(arguments)))
     listed = acts.add_parser("list", help="every secret that was made, without the secret")
     add_config(listed)

@@ -42,10 +42,13 @@ __all__ = [
     "BOB",
     "BOB_PHONE",
     "NOON",
+    "PEOPLE",
     "SECRETS",
     "TOKENS",
     "Desk",
+    "Gate",
     "RunningClock",
+    "add_token",
     "bearer",
     "entry",
     "header",
@@ -181,7 +184,7 @@ async def add_token(
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, **settings: object) -> AsyncIterator[Desk]:
+async def site(folder: Path, *, gate: type[Gate] = Gate, **settings: object) -> AsyncIterator[Desk]:
     """A listener at work over a store in `folder`, with tokens of two people."""
     clock = RunningClock()
     made = NightscoutSettings.model_validate({"enabled": True, "port": 0} | settings)
@@ -199,11 +202,11 @@ async def site(folder: Path, **settings: object) -> AsyncIterator[Desk]:
                 await add_token(
                     store, who, name=who, secret=SECRETS[who], token=TOKENS[who], rights=Rights.BOTH, device=device
                 )
-        gate = Gate(StoreIntake(store.readings, store.registry, Changes()))
+        intake = gate(StoreIntake(store.readings, store.registry, Changes()))
         async with (
             NightscoutIntake.open(
                 made,
-                intake=gate,
+                intake=intake,
                 stores=NightscoutStores(store.readings, store.documents, store.access),
                 clock=clock,
                 people=PEOPLE,
@@ -212,4 +215,4 @@ async def site(folder: Path, **settings: object) -> AsyncIterator[Desk]:
             ) as listener,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         ):
-            yield Desk(store, listener, client, clock, gate, folder)
+            yield Desk(store, listener, client, clock, intake, folder)

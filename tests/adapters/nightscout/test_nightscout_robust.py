@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import ssl
 import subprocess
+import sys
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from nightscout_kit import ADA, Gate, entry, header, site
 
 from gateway.adapters.sources.nightscout.connections import Connections
@@ -125,6 +130,44 @@ async def test_thousands_at_once_are_taken_in_bounded_memory(tmp_path: Path) -> 
         assert peak < 60 * len(body), f"{peak / len(body):.0f} times the body"
 
 
+async def test_one_upload_holds_so_many_entries(tmp_path: Path) -> None:
+    """Two megabytes of nothing are not worked through one by one."""
+    async with site(tmp_path) as desk:
+        status, said = await desk.ask("POST", "/api/v1/entries", data=b"[" + b"{}," * 20_000 + b"{}]")
+        assert (413, True) == (status, "20000" in said["description"])
+        status, said = await desk.ask("POST", "/api/v1/treatments", data=b"[" + b"{}," * 5_000 + b"{}]")
+        assert (413, True) == (status, "5000" in said["description"])
+        assert [] == await desk.store.readings.quarantined()
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["type", "sgv", "mbg", "date", "dateString", "identifier", "_id", "device", "x"]),
+                inner,
+                max_size=6,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_answered(document: object) -> None:
+    """Whatever the upload is: 200 or 400, never a fault, in both versions."""
+    body = json.dumps(document).encode()
+
+    async def ask() -> set[int]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with site(Path(folder)) as desk:
+                paths = ("/api/v1/entries", "/api/v3/entries", "/api/v1/treatments", "/api/v3/treatments")
+                return {(await desk.ask("POST", path, data=body))[0] for path in paths}
+
+    assert {200, 201, 400} >= asyncio.run(ask())
+
+
 async def test_any_order_and_any_repetition_give_the_same_store(tmp_path: Path) -> None:
     """Entries, their repetitions and their order of arrival do not matter."""
     entries = [entry(5 * n, 90 + n) for n in range(1, 9)]
@@ -187,6 +230,51 @@ async def test_no_answer_before_the_commit(tmp_path: Path, monkeypatch: pytest.M
         assert [] == await desk.readings()
         assert 200 == (await desk.ask("POST", "/api/v1/entries", json=[entry(5)]))[0]
         assert 1 == len(await desk.readings())
+
+
+@pytest.mark.parametrize(("moment", "stored"), [("before", 0), ("after", 1)])
+async def test_a_kill_around_the_commit_acknowledges_nothing(tmp_path: Path, moment: str, stored: int) -> None:
+    """`kill -9` before the commit: nothing is stored; after it: it is. Neither was answered; the repetition is."""
+    process = await _child(tmp_path, moment)
+    url = await _line(process)
+    outcome: list[object] = []
+
+    async def upload() -> None:
+        async with aiohttp.ClientSession(headers=header(ADA)) as client:
+            try:
+                async with client.post(url + "/api/v1/entries", data=GOOD) as answer:
+                    outcome.append(answer.status)
+            except aiohttp.ClientError as error:
+                outcome.append(type(error))
+
+    task = asyncio.create_task(upload())
+    assert "now" == await _line(process)
+    process.kill()
+    await process.wait()
+    await task
+    assert [True] == [isinstance(each, type) for each in outcome]
+    async with site(tmp_path) as desk:
+        assert stored == len(await desk.readings())
+        assert 200 == (await desk.ask("POST", "/api/v1/entries", data=GOOD))[0]
+        assert 1 == len(await desk.readings())
+
+
+async def _child(folder: Path, moment: str) -> asyncio.subprocess.Process:
+    here = Path(__file__).parent
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(here / "nightscout_child.py"),
+        str(folder),
+        moment,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    )
+
+
+async def _line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return (await process.stdout.readline()).decode().strip()
 
 
 async def test_an_upload_whose_sender_hung_up_is_stored_all_the_same(tmp_path: Path) -> None:

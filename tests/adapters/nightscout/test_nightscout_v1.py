@@ -144,6 +144,8 @@ async def test_one_entry_by_its_name_and_its_deletion(tmp_path: Path) -> None:
         assert (200, [104]) == _only(await desk.ask("GET", f"/api/v1/entries/{name}.json"), "sgv")
         assert (200, {"n": 1, "ok": 1, "deletedCount": 1}) == await desk.ask("DELETE", f"/api/v1/entries/{name}")
         assert (200, []) == await desk.ask("GET", f"/api/v1/entries/{name}.json")
+        found = await desk.ask("GET", f"/api/v1/entries.json?find[_id][$in][]={name}&find[_id][$in][]={said[1]['_id']}")
+        assert (200, [120]) == _only(found, "sgv")
         assert (200, [120]) == _only(await desk.ask("GET", "/api/v1/entries.json"), "sgv")
         assert [None, Absent.WITHDRAWN] == [each.reading.absent for each in await desk.readings()]
         second = said[1]["_id"]

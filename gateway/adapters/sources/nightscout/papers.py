@@ -6,6 +6,7 @@ A document without a name is named by what Nightscout itself tells it apart by (
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,10 @@ from gateway.settings_nightscout import NightscoutSettings
 __all__ = ["COLLECTIONS", "Kept", "Papers", "names_in"]
 
 COLLECTIONS: Final = ("treatments", "devicestatus", "profile", "food", "settings")
-_PAGE: Final = 500
+_PAGE: Final = 100
+_AT_ONCE: Final = 200
+_MOST_TOLD: Final = 8_388_608
+"""Characters of documents in one answer; what follows is left for the next question."""
 _MOST_READ: Final = 5_000
 _LONGEST_NAME: Final = 128
 _BY_TIME: Final = frozenset({"date", "created_at", "mills", "timestamp"})
@@ -56,6 +60,16 @@ class Papers:
         self, token: AccessToken, collection: str, documents: Sequence[dict[str, object]], *, name: str | None = None
     ) -> list[Kept]:
         """Durable when it returns; in order. `name` is the name of the only one."""
+        kept: list[Kept] = []
+        for start in range(0, len(documents), _AT_ONCE):
+            if start:
+                await asyncio.sleep(0)  # the others' turn
+            kept += await self._keep(token, collection, documents[start : start + _AT_ONCE], name)
+        return kept
+
+    async def _keep(
+        self, token: AccessToken, collection: str, documents: Sequence[dict[str, object]], name: str | None
+    ) -> list[Kept]:
         now = self._clock.now()
         drafts: list[KeptDocument | None] = []
         for document in documents:
@@ -93,7 +107,7 @@ class Papers:
         is_by_time = query.order in _BY_TIME
         tell = _v3 if is_v3 else _v1
         found: list[dict[str, object]] = []
-        skip = 0
+        skip = size = 0
         while skip < self._settings.documents_per_kind:
             page = await self._documents.documents(
                 person_id,
@@ -104,9 +118,12 @@ class Papers:
                 limit=_PAGE,
                 skip=skip,
             )
-            found += [document for document in map(tell, page) if query.accepts(document)]
+            for kept in page:
+                if query.accepts(document := tell(kept)):
+                    found.append(document)
+                    size += len(kept.content)
             skip += _PAGE
-            is_enough = is_by_time and len(found) >= query.skip + query.limit
+            is_enough = size >= _MOST_TOLD or (is_by_time and len(found) >= query.skip + query.limit)
             if len(page) < _PAGE or is_enough or (not is_by_time and skip >= _MOST_READ):
                 break
         if is_by_time:  # the store's order, which knows the time of those too that say it in another field
@@ -118,8 +135,18 @@ class Papers:
         return await self._documents.document(person_id, collection, name)
 
     async def changed(self, person_id: PersonId, collection: str, after: datetime, limit: int) -> list[KeptDocument]:
-        """What was modified after that instant, in that order, what was deleted too."""
-        return await self._documents.changed_documents(person_id, collection, after=after, limit=limit)
+        """What was modified after that instant, in that order, what was deleted too.
+
+        Where it is too much for one answer it ends between two instants of change, so that nothing is missed.
+        """
+        told: list[KeptDocument] = []
+        size = 0
+        for each in await self._documents.changed_documents(person_id, collection, after=after, limit=limit):
+            if size >= _MOST_TOLD and told[-1].modified_at != each.modified_at:
+                break
+            told.append(each)
+            size += len(each.content)
+        return told
 
     async def withdraw(self, person_id: PersonId, collection: str, name: str) -> bool:
         """Mark it deleted; False: there was nothing to delete."""

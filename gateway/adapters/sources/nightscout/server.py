@@ -230,7 +230,7 @@ def _shown(host: str) -> str:
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    del response.headers[hdrs.SERVER]
+    response.headers.popall(hdrs.SERVER, None)
 
 
 def _shape(connections: Connections, counters: Counters) -> Middleware:

@@ -99,6 +99,12 @@ class Site:
             " [nightscout] max_body_bytes",
         )
 
+    def bounded(self, items: list[object], most: int) -> list[object]:
+        """`items` if there are not too many. Raises Refusal: 413."""
+        if len(items) > most:
+            raise Refusal(413, "Request entity too large", f"an upload holds {most} entries or documents at most")
+        return items
+
     def now(self) -> datetime:
         """By the gateway's clock."""
         return self.clock.now()

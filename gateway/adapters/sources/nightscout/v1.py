@@ -37,6 +37,9 @@ _ANY: Final = r"{ext:(?:\.(?:json|tsv|txt|csv))?/?}"
 _CHANNEL: Final = "nightscout/v1"
 _KEPT: Final = ("treatments", "devicestatus", "profile")
 _ECHOED: Final = ("activity", "food")
+_MOST_NAMES: Final = 100
+_MOST_ENTRIES: Final = 20_000
+_MOST_DOCUMENTS: Final = 5_000
 _USUAL: Final = {"treatments": 1000, "devicestatus": 10, "profile": 10}
 _TSV_FIELDS: Final = ("dateString", "date", "sgv", "direction", "device")
 _VERSIONS: Final = [
@@ -160,7 +163,8 @@ async def _post_entries(request: web.Request) -> web.Response:
     token, document = await site.upload(request, f"{_CHANNEL}/entries")
     if type(document) not in (dict, list):
         raise Refusal(400, "Bad or missing request body", "neither an object nor an array")
-    entries = parse_entries(document) if document else ()
+    items = site.bounded(document if type(document) is list else [document] if document else [], _MOST_ENTRIES)
+    entries = parse_entries(items)
     await site.uploads.store(token, entries, f"{_CHANNEL}/entries")
     return await answer([_stored(entry) for entry in entries if entry.document])
 
@@ -185,8 +189,14 @@ def _query(request: web.Request) -> EntryQuery:
 
 
 async def _get_entries(request: web.Request) -> web.Response:
-    token = await request.app[SITE].visitors.reader(request)
-    return await _entries(request, await request.app[SITE].book.search(token.person_id, _query(request)))
+    site = request.app[SITE]
+    token = await site.visitors.reader(request)
+    query = _query(request)
+    if names := list(names_in(query))[:_MOST_NAMES]:  # without looking through everything
+        found = [await site.book.named(token.person_id, name, first=token.device_id) for name in names]
+        told = [entry_of(each) for each in found if each is not None and is_entry(each.reading)]
+        return await _entries(request, query.answer({str(each["_id"]): each for each in told}.values()))
+    return await _entries(request, await site.book.search(token.person_id, query))
 
 
 async def _get_spec(request: web.Request) -> web.Response:
@@ -276,7 +286,7 @@ async def _keep_documents(request: web.Request) -> web.Response:
     site = request.app[SITE]
     collection = request.match_info["collection"]
     token, document = await site.upload(request, f"{_CHANNEL}/{collection}")
-    items = document if type(document) is list else [document]
+    items = site.bounded(document if type(document) is list else [document], _MOST_DOCUMENTS)
     documents = [item for item in items if type(item) is dict and item]
     if len(documents) != len(items):
         raise Refusal(400, "Bad or missing request body", "neither an object nor an array of objects")
