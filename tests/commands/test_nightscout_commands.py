@@ -71,6 +71,19 @@ def test_a_secret_is_made_shown_once_listed_and_revoked(config: Path, capsys: py
     assert "revoked" == json.loads(capsys.readouterr().out)["state"]
 
 
+def test_check_says_where_phone_apps_are_listened_to(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And that there is no encryption; a key that others can read is a fault with its path."""
+    assert 0 == main(["check", "--config", str(config)])
+    assert "Phone apps are listened to at 127.0.0.1:0 (no TLS, private addresses only)." in capsys.readouterr().out
+    for name in ("cert.pem", "key.pem"):
+        (config.parent / name).write_text("PEM", encoding="utf-8")
+    (config.parent / "key.pem").chmod(0o644)
+    files = '[nightscout]\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
+    config.write_text(CONFIG.replace("[nightscout]\n", files), encoding="utf-8")
+    assert 2 == main(["check", "--config", str(config)])
+    assert "nightscout.key_file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
