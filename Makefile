@@ -54,6 +54,7 @@ bench: $(VENV)/.dev  ## measure again; writes benchmarks/results
 	$(BIN)/python benchmarks/store_layout.py
 	$(BIN)/python benchmarks/store_commit.py
 	$(BIN)/python benchmarks/mqtt_throughput.py --result benchmarks/results/mqtt_throughput.md
+	$(BIN)/python benchmarks/nightscout_intake.py --result benchmarks/results/nightscout_intake.md
 	$(BIN)/python benchmarks/whole_gateway.py --result benchmarks/results/whole_gateway.md
 	$(BIN)/python benchmarks/bluetooth_fetch.py
 	$(BIN)/python benchmarks/bluetooth_day.py

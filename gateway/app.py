@@ -21,6 +21,7 @@ from bleak.backends.scanner import BaseBleakScanner
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.bluez.bonds import BluezBonds
 from gateway.adapters.sources.mqtt import MqttSource
+from gateway.adapters.sources.nightscout import NightscoutIntake, NightscoutStores
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.addresses import AddressBook
@@ -67,6 +68,7 @@ class Running:
 
     Attributes:
         url: address of the pages, None when they are off.
+        nightscout: the listener for phone apps, None when it is off.
         office: where devices are paired; None: Bluetooth is off.
     """
 
@@ -76,6 +78,7 @@ class Running:
     summaries: Summaries
     changes: Changes
     office: PairingOffice | None = None
+    nightscout: NightscoutIntake | None = None
 
 
 async def run_gateway(
@@ -138,6 +141,8 @@ async def run_gateway(
             )
             url = await _serve(stack, view, changes, settings, clock, office)
 
+        nightscout = await _open_nightscout(stack, settings, store, intake, clock, everybody)
+
         def computed() -> None:
             planner.wake()
             changes.announce()
@@ -158,6 +163,8 @@ async def run_gateway(
             keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
             if office is not None:
                 keep("pairing", office.run)
+            if nightscout is not None:
+                keep("source.nightscout", nightscout.run)
             for source in sources:
                 keep(f"source.{source.name}", _collecting(source, intake))
             if radios is not None:
@@ -167,7 +174,7 @@ async def run_gateway(
             gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
-                started(Running(url, store.readings, store.registry, summaries, changes, office))
+                started(Running(url, store.readings, store.registry, summaries, changes, office, nightscout))
 
 
 def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[None]]:
@@ -283,6 +290,29 @@ def _sources(
     if settings.mqtt.enabled:
         sources.append(MqttSource(settings.mqtt, clock=clock, zone_of=zone_of, addresses=addresses))
     return sources
+
+
+async def _open_nightscout(
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: SqliteStore,
+    intake: StoreIntake,
+    clock: Clock,
+    people: Mapping[PersonId, Person],
+) -> NightscoutIntake | None:
+    if not settings.nightscout.enabled:
+        return None
+    return await stack.enter_async_context(
+        NightscoutIntake.open(
+            settings.nightscout,
+            intake=intake,
+            stores=NightscoutStores(store.readings, store.documents, store.access),
+            clock=clock,
+            people=people,
+            house=ZoneInfo(settings.gateway.time_zone),
+            folder=settings.store.path.parent,
+        )
+    )
 
 
 def _consent_code(device_id: str, path: Path) -> int:

@@ -20,6 +20,7 @@ from gateway.errors import ConfigurationError
 from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit, is_identifier
 from gateway.settings_mappings import MappingSettings
 from gateway.settings_mqtt_dialects import DialectSettings, check_filters
+from gateway.settings_nightscout import NightscoutSettings
 
 __all__ = [
     "AccountSettings",
@@ -28,6 +29,7 @@ __all__ = [
     "DeviceSettings",
     "GatewaySettings",
     "MqttSettings",
+    "NightscoutSettings",
     "PersonSettings",
     "ProxySettings",
     "Settings",
@@ -280,6 +282,7 @@ class Settings(_Section):
     store: StoreSettings = StoreSettings()
     web: WebSettings = WebSettings()
     mqtt: MqttSettings = MqttSettings()
+    nightscout: NightscoutSettings = NightscoutSettings()
     bluetooth: BluetoothSettings = BluetoothSettings()
     people: tuple[PersonSettings, ...] = ()
     devices: tuple[DeviceSettings, ...] = ()

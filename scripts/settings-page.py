@@ -61,6 +61,12 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
         "Give `metric`, `path` and `unit` here, or several tables `[[mqtt.mappings.values]]`.",
     ),
     "[[mqtt.mappings.values]]": (settings_mappings.MappedValueSettings, "One table for each number of the message."),
+    "[nightscout]": (
+        settings.NightscoutSettings,
+        "The listener for phone apps, see [`sources/nightscout.md`](sources/nightscout.md). `cert_file` and `key_file` "
+        "go together. Beyond this machine it needs them, or `plaintext = \"private_network\"`: everybody in that "
+        "network may then read along, and whoever comes from a public address is turned away.",
+    ),
     "[bluetooth]": (
         settings.BluetoothSettings,
         "The radio. Only devices under `[[devices]]` with an address are read.",
@@ -92,6 +98,8 @@ WORDS = {
     "[mqtt].username": "Who we are to the broker.",
     "[mqtt].max_payload_bytes": "Larger payloads are set aside, cut to this length.",
     "[mqtt].keepalive_s": "Silence after which the broker is asked whether it is there.",
+    "[nightscout].enabled": "Whether to listen to phone apps.",
+    "[nightscout].port": "0 takes a free one.",
     "[bluetooth].enabled": "Whether to use the radio.",
     "[bluetooth].connect_timeout_s": "For finding the services of a device, and for starting the scan.",
     "[[people]].id": "Short name; commands and exports use it. Never sent.",

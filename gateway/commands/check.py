@@ -51,6 +51,8 @@ def _secret_files(settings: Settings) -> list[tuple[str, Path]]:
         files.append(("web.access_code_file", settings.web.access_code_file))
     if settings.mqtt.enabled:
         files += [("mqtt.password_file", settings.mqtt.password_file), ("mqtt.key_file", settings.mqtt.key_file)]
+    if settings.nightscout.enabled:
+        files.append(("nightscout.key_file", settings.nightscout.key_file))
     for i, device in enumerate(settings.devices):
         files.append((f"devices[{i}].scale_consent_file", device.scale_consent_file))
     for i, destination in enumerate(settings.destinations):
@@ -72,6 +74,9 @@ def _sentences(settings: Settings) -> list[str]:
         for each in settings.mqtt.dialects:
             whose = "the devices whose address the topic names" if each.device is None else each.device
             said.append(f"MQTT takes {each.dialect} on {', '.join(each.filters)} for {whose}.")
+    if settings.nightscout.enabled:
+        how = "TLS" if settings.nightscout.cert_file is not None else "no TLS, private addresses only"
+        said.append(f"Phone apps are listened to at {settings.nightscout.host}:{settings.nightscout.port} ({how}).")
     said += [f"{device.id} has no owner: its readings wait." for device in settings.devices if device.person is None]
     if settings.web.enabled:
         said.append(f"The page is at http://{settings.web.host}:{settings.web.port}.")

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TextIO
 import simplejson
 
 from gateway.errors import ConfigurationError
-from gateway.ports import ReadingStore, Registry
+from gateway.ports import AccessTokens, ReadingStore, Registry
 from gateway.settings import Settings, load_settings
 
 __all__ = [
@@ -46,7 +46,7 @@ class Commands(Protocol):
 
 
 class OpenedStore(Protocol):
-    """An opened database: both ports."""
+    """An opened database: its ports."""
 
     @property
     def readings(self) -> ReadingStore:
@@ -56,6 +56,11 @@ class OpenedStore(Protocol):
     @property
     def registry(self) -> Registry:
         """People, devices, consents, the outbox."""
+        ...
+
+    @property
+    def access(self) -> AccessTokens:
+        """Tokens of programs outside."""
         ...
 
 

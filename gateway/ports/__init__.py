@@ -5,8 +5,10 @@ All instants are aware and UTC. Every method may raise `StoreUnavailable` where 
 
 from __future__ import annotations
 
+from gateway.ports.access import AccessToken, AccessTokens, Rights
 from gateway.ports.addresses import Addresses, Stranger
 from gateway.ports.clock import Clock
+from gateway.ports.documents import Documents, KeptDocument
 from gateway.ports.intake import DeviceSighting, Intake, Source
 from gateway.ports.radios import Bonds, PairingQuestions, Radios
 from gateway.ports.registry import Enrolments, Registry
@@ -14,18 +16,23 @@ from gateway.ports.space import HealthSpace
 from gateway.ports.store import DirtyDay, ReadingStore
 
 __all__ = [
+    "AccessToken",
+    "AccessTokens",
     "Addresses",
     "Bonds",
     "Clock",
     "DeviceSighting",
     "DirtyDay",
+    "Documents",
     "Enrolments",
     "HealthSpace",
     "Intake",
+    "KeptDocument",
     "PairingQuestions",
     "Radios",
     "ReadingStore",
     "Registry",
+    "Rights",
     "Source",
     "Stranger",
 ]

@@ -68,6 +68,25 @@ class ReadingStore(Protocol):
         """Current readings with start <= effective_at < end, ordered by effective_at; None means "any"."""
         ...
 
+    async def changed(
+        self, person_id: PersonId, metrics: Collection[Metric], *, after: datetime, limit: int
+    ) -> list[StoredReading]:
+        """Readings whose current version was received after that instant, by reception, withdrawn ones too.
+
+        More than `limit` where several came at the same instant as the last: whoever goes on from there misses none.
+        """
+        ...
+
+    async def recorded_as(
+        self, person_id: PersonId, record_key: str, metrics: Collection[Metric]
+    ) -> list[StoredReading]:
+        """Readings of one person with that record key, of whichever device and epoch, withdrawn ones too."""
+        ...
+
+    async def last_change(self, person_id: PersonId, metrics: Collection[Metric]) -> datetime | None:
+        """When the newest current version of these readings was received; None: there are none."""
+        ...
+
     def export(
         self, *, person_id: PersonId | None = None, metrics: Collection[Metric] | None = None, chunk: int = 1000
     ) -> AsyncIterator[list[StoredReading]]:

@@ -26,7 +26,7 @@ def test_the_commands_are_known() -> None:
     """Nobody adds or removes a command without noticing."""
     assert {
         "run", "demo", "check", "readings", "import", "summary", "facts", "outbox", "audit", "consent", "decode",
-        "fhir", "simulate", "scan", "radio", "doctor", "pair", "unpair",
+        "fhir", "simulate", "scan", "radio", "doctor", "pair", "unpair", "nightscout",
     } == {path[0] for path in COMMANDS if path}  # fmt: skip
 
 

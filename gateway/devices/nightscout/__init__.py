@@ -19,9 +19,14 @@ from gateway.devices.nightscout.names import (
     object_id,
     record_identifier,
 )
+from gateway.devices.nightscout.query import LOOK_BACK, MOST_V1, MOST_V3, EntryQuery, parse_query, parse_v3_query
 
 __all__ = [
     "DECODER",
+    "LOOK_BACK",
+    "MOST_V1",
+    "MOST_V3",
+    "EntryQuery",
     "ParsedEntry",
     "arrow_of",
     "date_ms_of",
@@ -36,5 +41,7 @@ __all__ = [
     "named_key",
     "object_id",
     "parse_entries",
+    "parse_query",
+    "parse_v3_query",
     "record_identifier",
 ]

@@ -25,7 +25,16 @@ from gateway.adapters.stores.sqlite.codec import (
 from gateway.adapters.stores.sqlite.decoding import decode_provenance, decode_readings, fetch_rows
 from gateway.model import DeviceId, Metric, PersonId, Provenance, StoredReading
 
-__all__ = ["Names", "latest_readings", "read_range", "readings_by_row", "readings_to_plan"]
+__all__ = [
+    "Names",
+    "changed_readings",
+    "last_reception",
+    "latest_readings",
+    "read_range",
+    "readings_by_row",
+    "readings_recorded_as",
+    "readings_to_plan",
+]
 
 _PAIRS = """
 WITH RECURSIVE pair (person, series) AS (
@@ -62,6 +71,19 @@ SELECT {READING_COLUMNS} FROM reading
 WHERE row_id IN (SELECT row_id FROM unplanned WHERE row_id > ? ORDER BY row_id LIMIT ?)
 ORDER BY row_id LIMIT -1
 """  # noqa: S608 - column names only
+
+_CHANGED = f"""
+SELECT {READING_COLUMNS} FROM reading
+WHERE person = ? AND series = ? AND received_at > ? AND received_at <= ?
+ORDER BY received_at, row_id LIMIT -1
+"""  # noqa: S608 - column names only
+_RECORDED = f"""
+SELECT {READING_COLUMNS} FROM reading WHERE series = ? AND record_key = ? AND person = ? LIMIT 1
+"""  # noqa: S608 - column names only
+_RECEPTIONS = """
+SELECT received_at FROM reading WHERE person = ? AND series = ? AND received_at > ? ORDER BY received_at LIMIT ?
+"""
+_LAST_RECEPTION = "SELECT max(received_at) FROM reading WHERE person = ? AND series = ?"
 
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
@@ -142,6 +164,44 @@ def latest_readings(connection: sqlite3.Connection, person_id: PersonId | None) 
             if key not in newest or (newest[key][4], newest[key][0]) < (row[4], row[0]):
                 newest[key] = row
     return names.decode(newest[key] for key in sorted(newest))
+
+
+def changed_readings(
+    connection: sqlite3.Connection, person_id: PersonId, metrics: Collection[Metric], after: int, limit: int
+) -> list[StoredReading]:
+    """Readings whose current version was received after `after` (microseconds), in that order.
+
+    More than `limit` where several came at the same instant as the last.
+    """
+    names = Names.load(connection)
+    pairs = list(_pairs(connection, names, person_id, None, metrics))
+    receptions = sorted(
+        at for pair in pairs for (at,) in connection.execute(_RECEPTIONS, (*pair, after, max(limit, 1)))
+    )[: max(limit, 1)]
+    if not receptions:
+        return []
+    rows = [row for pair in pairs for row in fetch_rows(connection, _CHANGED, (*pair, after, receptions[-1]))]
+    return sorted(names.decode(rows), key=lambda stored: (stored.reading.received_at, stored.row_id))
+
+
+def readings_recorded_as(
+    connection: sqlite3.Connection, person_id: PersonId, record_key: str, metrics: Collection[Metric]
+) -> list[StoredReading]:
+    """Readings of one person with that record key, of whichever device and epoch."""
+    names = Names.load(connection)
+    pairs = list(_pairs(connection, names, person_id, None, metrics))
+    rows = [row for person, number in pairs for row in fetch_rows(connection, _RECORDED, (number, record_key, person))]
+    return names.decode(rows)
+
+
+def last_reception(connection: sqlite3.Connection, person_id: PersonId, metrics: Collection[Metric]) -> int | None:
+    """When the newest current version of these readings was received (microseconds); None: there are none."""
+    names = Names.load(connection)
+    found = [
+        connection.execute(_LAST_RECEPTION, pair).fetchone()[0]
+        for pair in _pairs(connection, names, person_id, None, metrics)
+    ]
+    return max(found, default=None)
 
 
 def readings_by_row(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection
 from datetime import date, datetime
 
 from gateway.adapters.stores.sqlite import figures, queries
-from gateway.adapters.stores.sqlite.codec import instant, optional_micros
+from gateway.adapters.stores.sqlite.codec import instant, micros, optional_instant, optional_micros
 from gateway.adapters.stores.sqlite.encoded import BatchEncoder, origin_parts
 from gateway.adapters.stores.sqlite.reader import Readers
 from gateway.adapters.stores.sqlite.writer import Writer
@@ -105,6 +105,29 @@ class SqliteReadings:
                 newest_first=newest_first,
                 limit=limit,
             )
+        )
+
+    async def changed(
+        self, person_id: PersonId, metrics: Collection[Metric], *, after: datetime, limit: int
+    ) -> list[StoredReading]:
+        """Readings whose current version was received after that instant, in that order; those of the last all."""
+        since = micros(after)
+        return await self._readers.run(
+            lambda connection: queries.changed_readings(connection, person_id, metrics, since, limit)
+        )
+
+    async def recorded_as(
+        self, person_id: PersonId, record_key: str, metrics: Collection[Metric]
+    ) -> list[StoredReading]:
+        """Readings of one person with that record key, of whichever device and epoch, withdrawn ones too."""
+        return await self._readers.run(
+            lambda connection: queries.readings_recorded_as(connection, person_id, record_key, metrics)
+        )
+
+    async def last_change(self, person_id: PersonId, metrics: Collection[Metric]) -> datetime | None:
+        """When the newest current version of these readings was received; None: there are none."""
+        return optional_instant(
+            await self._readers.run(lambda connection: queries.last_reception(connection, person_id, metrics))
         )
 
     async def export(

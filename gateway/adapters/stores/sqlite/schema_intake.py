@@ -48,23 +48,28 @@ CREATE TABLE clock_session (
 DOCUMENTS = """
 CREATE TABLE document (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
+  person INTEGER NOT NULL REFERENCES person(id),
   device INTEGER NOT NULL REFERENCES device(id),
   collection TEXT NOT NULL,
   identifier TEXT NOT NULL,
   content TEXT NOT NULL,
-  dated_at INTEGER,
+  dated_at INTEGER NOT NULL,
   received_at INTEGER NOT NULL,
   modified_at INTEGER NOT NULL,
   is_deleted INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (device, collection, identifier)
+  UNIQUE (person, collection, identifier)
 ) STRICT;
-CREATE INDEX document_time ON document (device, collection, dated_at);
+CREATE INDEX document_time ON document (person, collection, dated_at);
+CREATE INDEX document_change ON document (person, collection, modified_at);
 """
+"""The person is the owner of the device at the time: what a device sent stays with them when it changes hands."""
 
 ACCESS = """
 CREATE TABLE access_token (
   token_id TEXT PRIMARY KEY,
-  digest BLOB NOT NULL UNIQUE,
+  secret_digest BLOB NOT NULL UNIQUE,
+  token_digest BLOB NOT NULL UNIQUE,
+  person INTEGER NOT NULL REFERENCES person(id),
   device INTEGER NOT NULL REFERENCES device(id),
   label TEXT NOT NULL,
   rights TEXT NOT NULL,

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from gateway.adapters.stores.sqlite.access import SqliteAccessTokens
 from gateway.adapters.stores.sqlite.codec import micros
 from gateway.adapters.stores.sqlite.database import connect, prepare_file, translated
+from gateway.adapters.stores.sqlite.documents import SqliteDocuments
 from gateway.adapters.stores.sqlite.enrolments import SqliteEnrolments
 from gateway.adapters.stores.sqlite.migrations import migrate
 from gateway.adapters.stores.sqlite.reader import Readers
@@ -30,6 +32,8 @@ class SqliteStore:
         readings: the `ReadingStore`.
         registry: the `Registry`.
         enrolments: the `Enrolments`.
+        access: the `AccessTokens`.
+        documents: the `Documents`.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
@@ -38,6 +42,8 @@ class SqliteStore:
         self.readings = SqliteReadings(writer, readers)
         self.registry = SqliteRegistry(writer, readers)
         self.enrolments = SqliteEnrolments(writer, readers)
+        self.access = SqliteAccessTokens(writer, readers)
+        self.documents = SqliteDocuments(writer, readers)
 
     @classmethod
     @asynccontextmanager

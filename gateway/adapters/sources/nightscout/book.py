@@ -1,0 +1,104 @@
+"""What followers are told: one person's glucose, of all devices, as Nightscout's entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.devices.nightscout import (
+    EntryQuery,
+    entry_of,
+    entry_v3_of,
+    id_of,
+    instant_of_id,
+    is_entry,
+    named_key,
+    record_identifier,
+)
+from gateway.devices.nightscout.query import Condition
+from gateway.errors import MalformedFrame
+from gateway.model import Absent, DeviceId, Metric, PersonId, StoredReading
+from gateway.ports import Clock, ReadingStore
+
+__all__ = ["GLUCOSE", "MOST_ANSWERED", "EntryBook"]
+
+GLUCOSE: Final = (Metric.GLUCOSE_INTERSTITIAL, Metric.GLUCOSE_CAPILLARY)
+MOST_ANSWERED: Final = 10_000
+"""Entries in one answer at most, whatever was asked for: 35 days at five minutes."""
+_METRIC_OF: Final[Mapping[str, Metric]] = {
+    "sgv": Metric.GLUCOSE_INTERSTITIAL,
+    "mbg": Metric.GLUCOSE_CAPILLARY,
+}
+_MARGIN: Final = 50
+_MOST_READ: Final = 60_000
+
+
+class EntryBook:
+    """Reads the store for followers; nothing of another person is ever looked at."""
+
+    def __init__(self, readings: ReadingStore, clock: Clock, answered_days: int) -> None:
+        self._readings = readings
+        self._clock = clock
+        self._reach = timedelta(days=answered_days)
+
+    async def search(self, person_id: PersonId, query: EntryQuery, *, is_v3: bool = False) -> list[dict[str, object]]:
+        """The answer to a question, at most `MOST_ANSWERED` entries."""
+        now = self._clock.now()
+        start, end = query.window(now)
+        start = now - self._reach if start is None else max(start, now - self._reach)
+        metrics = tuple(_METRIC_OF[word] for word in query.types())
+        if not metrics or (end is not None and end <= start):
+            return []
+        wanted = query.skip + min(query.limit, MOST_ANSWERED)
+        is_by_time = query.order in {"date", "dateString", "sysTime", "mills"}
+        limit = wanted + _MARGIN if is_by_time else _MOST_READ
+        while True:  # what is withdrawn or not asked for does not count
+            found = await self._readings.readings(
+                person_id=person_id,
+                metrics=metrics,
+                start=start,
+                end=end,
+                newest_first=query.is_descending or not is_by_time,
+                limit=min(limit, _MOST_READ),
+            )
+            tell = entry_v3_of if is_v3 else entry_of
+            documents = [document for document in map(tell, filter(_is_told, found)) if query.accepts(document)]
+            if len(documents) >= wanted or len(found) < limit or limit >= _MOST_READ:
+                return query.answer(documents)[:MOST_ANSWERED]
+            limit *= 4
+
+    async def newest(self, person_id: PersonId) -> list[dict[str, object]]:
+        """The newest sensor value, or nothing."""
+        return await self.search(person_id, EntryQuery((Condition("type", "eq", ("sgv",)),), limit=1))
+
+    async def named(self, person_id: PersonId, name: str, *, first: DeviceId | None = None) -> StoredReading | None:
+        """The reading that an answer calls `name` (`_id` or `identifier`), withdrawn or not; that of the device `first`
+        before others."""
+        found: list[StoredReading] = []
+        if (second := instant_of_id(name)) is not None:
+            close = await self._readings.readings(
+                person_id=person_id, metrics=GLUCOSE, start=second, end=second + timedelta(seconds=1)
+            )
+            found = [each for each in close if name in {id_of(each.reading), record_identifier(each.reading)}]
+        if not found:
+            try:
+                key = named_key(name)
+            except MalformedFrame:
+                return None
+            found = await self._readings.recorded_as(person_id, key, GLUCOSE)
+        found.sort(key=lambda stored: (stored.reading.device_id == first, stored.row_id), reverse=True)
+        return found[0] if found else None
+
+    async def changed(self, person_id: PersonId, after: datetime, limit: int) -> list[dict[str, object]]:
+        """v3 documents of what was received after that instant, in that order, what was withdrawn too."""
+        found = await self._readings.changed(person_id, GLUCOSE, after=after, limit=limit)
+        return [entry_v3_of(each) for each in found if _is_told(each) or each.reading.absent is Absent.WITHDRAWN]
+
+    async def last_change(self, person_id: PersonId) -> datetime | None:
+        """When the newest of it was received."""
+        return await self._readings.last_change(person_id, GLUCOSE)
+
+
+def _is_told(stored: StoredReading) -> bool:
+    return is_entry(stored.reading)
