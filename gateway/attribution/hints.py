@@ -50,7 +50,7 @@ def _normal(distance: float, scale: float) -> float:
 
 def _student(distance: float, scale: float) -> float:
     """Student's t with four degrees of freedom."""
-    return 0.375 / (scale * (1 + (distance / scale) ** 2 / 4) ** 2.5)
+    return 0.375 / (scale * math.pow(1 + (distance / scale) ** 2 / 4, 2.5))
 
 
 def _adult(mass_kg: float) -> float:
