@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from gateway.attribution.absence import is_one_missing_while_another_repeats
 from gateway.attribution.hints import (
     anybody_density,
     hour_density,
@@ -169,4 +170,8 @@ def _doubt(
         if any(fit.tail is None for fit in others) and all(fit.tail is None for fit in others):
             return "person_without_history"
         return "two_fit" if others else "may_be_somebody_else"
+    if not best.is_identified:
+        others_there = [fit.candidate for fit in fits if fit is not best]
+        if is_one_missing_while_another_repeats(weigh_in, best.candidate, others_there):
+            return "somebody_is_missing"
     return None

@@ -32,6 +32,7 @@ _MINUTES: Final = 1440
 _HABIT_MINUTES: Final = 50.0
 _HABIT_SHARE: Final = 0.7
 _HABIT_ENTRIES: Final = 40
+_HABIT_PRIOR_COUNT: Final = 5
 _OWN_SLOT: Final = 0.97
 _OTHER_SLOT: Final = 0.03
 _OWN_NAME: Final = 0.98
@@ -83,8 +84,8 @@ def hour_density(history: Sequence[PastWeighIn], local_minute: int) -> float:
     for past in recent:
         apart = abs(past.local_minute - local_minute) % _MINUTES
         near += _normal(min(apart, _MINUTES - apart), _HABIT_MINUTES)
-    # two imagined weigh-ins at any hour keep a short history from being a habit
-    share = _HABIT_SHARE * len(recent) / (len(recent) + 2)
+    # some imagined weigh-ins at any hour keep a short history from being a habit
+    share = _HABIT_SHARE * len(recent) / (len(recent) + _HABIT_PRIOR_COUNT)
     return 1 - share + share * _MINUTES * near / len(recent)
 
 

@@ -41,8 +41,11 @@ _UNSETTLED_DAYS: Final = 10.0
 _OUTLIER: Final = 0.02
 _LEAP_CONFIRMED: Final = 0.02
 _LEAP: Final = 0.002
+_ODD: Final = 0.01
+_ODD_SIZE: Final = 0.03
+"""Heavy clothes, a foot on the wall: how often the next weigh-in is odd, and by what share of the mass."""
 _FAR: Final = 0.05
-"""Scale of what outliers and leaps are away, as a share of the mass."""
+"""Scale of what leaps, and entries that are somebody else's, are away, as a share of the mass."""
 _LEVELS: Final = 4
 _ENTRIES: Final = 40
 _MINUTES: Final = 1440
@@ -101,7 +104,7 @@ def density(found: Trend, mass_kg: float, local_minute: int) -> float:
     total = 0.0
     for level in found.levels:
         near = _normal(value - level.mean_kg, level.variance + noise)
-        total += level.weight * ((1 - _OUTLIER) * near + _OUTLIER * _far(value - level.mean_kg, level.mean_kg))
+        total += level.weight * ((1 - _ODD) * near + _ODD * _far(value - level.mean_kg, level.mean_kg, _ODD_SIZE))
     return total
 
 
@@ -155,8 +158,8 @@ def _normal(distance: float, variance: float) -> float:
     return math.exp(-0.5 * distance * distance / variance) / math.sqrt(2 * math.pi * variance)
 
 
-def _far(distance: float, mass_kg: float) -> float:
-    scale = _FAR * abs(mass_kg) + _NOISE_FLOOR_KG
+def _far(distance: float, mass_kg: float, size: float = _FAR) -> float:
+    scale = size * abs(mass_kg) + _NOISE_FLOOR_KG
     ratio = distance / scale
     return 1 / (math.pi * scale * (1 + ratio * ratio))
 

@@ -106,9 +106,9 @@ class Policy:
         somebody_else: how often it is nobody of the household, before anything is looked at.
     """
 
-    file_above: float = 0.985
-    file_above_unauthenticated: float = 0.995
+    file_above: float = 0.995
+    file_above_unauthenticated: float = 0.998
     first_above: float = 0.9
     surprising_below: float = 0.01
     surprising_below_identified: float = 0.001
-    somebody_else: float = 0.04
+    somebody_else: float = 0.03

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -157,13 +157,20 @@ def leg_lost(day_of_loss: int) -> Course:
     return lambda day: -7.5 if day >= day_of_loss else 0.0
 
 
-def family(seed: int, masses_kg: Sequence[float], courses: Sequence[Course] | None = None, **changes: object) -> Home:
+def family(
+    seed: int,
+    masses_kg: Sequence[float],
+    courses: Sequence[Course] | None = None,
+    away: Mapping[int, tuple[int, int]] | None = None,
+    **changes: object,
+) -> Home:
     """A household of people of these masses with habits of their own.
 
     Args:
         seed: of everything.
         masses_kg: at the beginning, one for each.
         courses: one for each; steady without.
+        away: first and last day of an absence by number of the person, instead of a holiday by chance.
         changes: other fields of `Home`.
     """
     draw = random.Random(f"family {seed}")
@@ -188,6 +195,8 @@ def family(seed: int, masses_kg: Sequence[float], courses: Sequence[Course] | No
                 away=_absences(draw),
             )
         )
+        if away is not None and number in away:
+            residents[-1] = replace(residents[-1], away=(away[number],))
     return replace(Home(seed, tuple(residents)), **changes)  # type: ignore[arg-type]
 
 
