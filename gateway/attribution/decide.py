@@ -163,6 +163,9 @@ def _doubt(
     limit = policy.surprising_below_identified if best.is_identified else policy.surprising_below
     if best.tail < limit:
         return "far_from_trend"
+    apart_s = min(abs((past.at - weigh_in.at).total_seconds()) for past in best.candidate.history)
+    if apart_s > policy.known_for_days * 86400 and not best.is_identified:
+        return "long_gap"
     if probability < needed:
         if probability >= policy.file_above:
             return "anyone_could_have_sent_it"

@@ -103,12 +103,14 @@ class Policy:
         surprising_below: a mass this far out, as a two-sided tail probability of the person's own prediction, asks
             whatever the other people's masses are.
         surprising_below_identified: the same where the slot or a configured name says that it is the person.
+        known_for_days: with no weigh-in of the person nearer than this it asks, unless slot or name say who it is.
         somebody_else: how often it is nobody of the household, before anything is looked at.
     """
 
     file_above: float = 0.995
     file_above_unauthenticated: float = 0.998
-    first_above: float = 0.9
+    first_above: float = 0.96
     surprising_below: float = 0.01
     surprising_below_identified: float = 0.001
+    known_for_days: float = 120.0
     somebody_else: float = 0.03
