@@ -41,6 +41,9 @@ _UNSETTLED_DAYS: Final = 10.0
 _OUTLIER: Final = 0.02
 _LEAP_CONFIRMED: Final = 0.02
 _LEAP: Final = 0.002
+_ROUGH: Final = 0.2
+_ROUGH_FACTOR: Final = 4.0
+"""Some days scatter more: which share of them, and how much more, as variances."""
 _ODD: Final = 0.01
 _ODD_SIZE: Final = 0.03
 """Heavy clothes, a foot on the wall: how often the next weigh-in is odd, and by what share of the mass."""
@@ -103,8 +106,10 @@ def density(found: Trend, mass_kg: float, local_minute: int) -> float:
     value, noise = _morning(mass_kg, local_minute, found.noise_kg)
     total = 0.0
     for level in found.levels:
-        near = _normal(value - level.mean_kg, level.variance + noise)
-        total += level.weight * ((1 - _ODD) * near + _ODD * _far(value - level.mean_kg, level.mean_kg, _ODD_SIZE))
+        apart = value - level.mean_kg
+        near = (1 - _ROUGH) * _normal(apart, level.variance + noise)
+        near += _ROUGH * _normal(apart, level.variance + _ROUGH_FACTOR * noise)
+        total += level.weight * ((1 - _ODD) * near + _ODD * _far(apart, level.mean_kg, _ODD_SIZE))
     return total
 
 

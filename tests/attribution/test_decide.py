@@ -9,8 +9,10 @@ from decimal import Decimal
 import pytest
 from people import after, of, person, weighed
 
-from gateway.attribution import Policy, attribute
+from gateway.attribution import PastWeighIn, Policy, attribute
+from gateway.model import PersonId
 
+ANN_ID, BOB_ID = PersonId("ann"), PersonId("bob")
 ANN, BOB = person("ann", of(70)), person("bob", of(78, seed=1))
 
 
@@ -157,7 +159,7 @@ def test_a_memory_from_before_with_a_slot_is_filed() -> None:
 def test_slots_separate_people_of_one_mass() -> None:
     """Two people of the same mass: the slot tips the scales, and agrees with impedance it decides."""
 
-    def history(seed: int, ohm: int) -> tuple[object, ...]:
+    def history(seed: int, ohm: int) -> tuple[PastWeighIn, ...]:
         return tuple(
             replace(past, impedance_ohm=Decimal(ohm + index % 5)) for index, past in enumerate(of(70, seed=seed))
         )
@@ -168,7 +170,7 @@ def test_slots_separate_people_of_one_mass() -> None:
     slot = attribute(weighed(70.2, user_index=1), [ann, bob])
     both = attribute(weighed(70.2, user_index=1, impedance_ohm=Decimal(481)), [ann, bob])
     assert None is alone.person_id
-    assert alone.probabilities["ann"] < slot.probabilities["ann"] < both.probabilities["ann"]
+    assert alone.probabilities[ANN_ID] < slot.probabilities[ANN_ID] < both.probabilities[ANN_ID]
     assert ("ann", "mass_fits", "slot", "impedance_fits") == (both.person_id, *both.reasons)
 
 
@@ -177,7 +179,7 @@ def test_a_wrong_slot_does_not_overrule_the_mass() -> None:
     people = [replace(ANN, slot=1), replace(BOB, slot=2)]
     verdict = attribute(weighed(78, user_index=1), people)
     assert verdict.person_id in (None, "bob")
-    assert verdict.probabilities["bob"] > 0.9
+    assert verdict.probabilities[BOB_ID] > 0.9
 
 
 def test_the_unknown_slot_says_nothing() -> None:
@@ -193,9 +195,9 @@ def test_a_configured_name_is_strong() -> None:
     named = attribute(weighed(70.2, user_name="ANNE"), [ann, bob])
     other = attribute(weighed(70.2, user_name="user1"), [ann, bob])
     assert (None, None) == (plain.person_id, other.person_id)
-    assert named.probabilities["ann"] > 0.95 > plain.probabilities["ann"]
+    assert named.probabilities[ANN_ID] > 0.95 > plain.probabilities[ANN_ID]
     assert "named" in named.reasons
-    assert pytest.approx(plain.probabilities["ann"], abs=0.02) == other.probabilities["ann"]
+    assert pytest.approx(plain.probabilities[ANN_ID], abs=0.02) == other.probabilities[ANN_ID]
 
 
 def test_the_hour_separates_a_morning_person_from_an_evening_person() -> None:
@@ -203,8 +205,8 @@ def test_the_hour_separates_a_morning_person_from_an_evening_person() -> None:
     evening = tuple(replace(past, local_minute=1290) for past in of(71, seed=1))
     people = [person("ann", of(70)), person("bob", evening)]
     morning, night = attribute(weighed(70.3), people), attribute(weighed(70.9, local_minute=1290), people)
-    assert morning.probabilities["ann"] > 0.9
-    assert night.probabilities["bob"] > 0.8
+    assert morning.probabilities[ANN_ID] > 0.9
+    assert night.probabilities[BOB_ID] > 0.8
     assert min(*morning.probabilities.values(), *night.probabilities.values()) > 0.001
 
 

@@ -27,7 +27,7 @@ Weighed = tuple[str, datetime, int, Decimal]
 
 @pytest.fixture(scope="module")
 def weights() -> list[Weighed]:
-    """Everything of the two people of 2026: whose row, instant, local minute, kilograms; each once, clocks that were set."""
+    """Everything of the two people of 2026 with a clock that was set: whose row, instant, local minute, kilograms."""
     given = os.environ.get("PASSERELLE_CLINICAL_DATA")
     if not given:
         pytest.skip("PASSERELLE_CLINICAL_DATA is not set: name the folder of the clinical sample to run this test")
