@@ -4,7 +4,8 @@
 
 Every household begins with an empty store and lives for half a year with its inbox (`gateway/sandbox/households.py`,
 `household_life.py`). What is filed wrongly is never noticed and stays in the history. The seeds reported here were not
-used to choose the thresholds (those were 500 to 529 and 1000 to 1023). The usual rule, nearest last mass, sees the same weigh-ins.
+used to choose the thresholds (those were 500 to 529 and 1000 to 1023). The usual rule, nearest last mass, sees the same
+weigh-ins.
 """
 
 from __future__ import annotations
