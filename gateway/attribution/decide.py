@@ -160,6 +160,10 @@ def _doubt(
     if best.tail is None:
         may_be_first = best.candidate.is_sole_owner and weigh_in.is_live and not weigh_in.before_enrolment
         return None if may_be_first and probability >= policy.first_above else "no_history"
+    needed_entries = policy.fewest * (2 if any(fit.tail is None for fit in fits) else 1)
+    is_excused = best.is_identified or best.candidate.is_sole_owner
+    if len(best.candidate.history) < needed_entries and not is_excused:
+        return "short_history"
     limit = policy.surprising_below_identified if best.is_identified else policy.surprising_below
     if best.tail < limit:
         return "far_from_trend"

@@ -104,6 +104,8 @@ class Policy:
             whatever the other people's masses are.
         surprising_below_identified: the same where the slot or a configured name says that it is the person.
         known_for_days: with no weigh-in of the person nearer than this it asks, unless slot or name say who it is.
+        fewest: weigh-ins filed to a person before more are filed without asking, twice as many while another candidate
+            has none at all: that person's first ones must not be taken for theirs. Slot, name or sole ownership spare it.
         somebody_else: how often it is nobody of the household, before anything is looked at.
     """
 
@@ -113,4 +115,5 @@ class Policy:
     surprising_below: float = 0.01
     surprising_below_identified: float = 0.001
     known_for_days: float = 120.0
+    fewest: int = 3
     somebody_else: float = 0.03

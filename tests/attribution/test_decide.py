@@ -240,3 +240,11 @@ def test_a_person_twice_is_refused() -> None:
     """Two candidates of one name would share a probability."""
     with pytest.raises(ValueError, match="only once"):
         attribute(weighed(70), [ANN, ANN])
+
+
+def test_the_second_person_s_first_weigh_ins_are_not_taken_for_the_first_ones() -> None:
+    """Right after the beginning, with one person known by a weigh-in or two and one not at all, it waits."""
+    few = person("ann", (after(70, 57), after(70.2, 58), after(70.1, 59)))
+    verdict = attribute(weighed(70.1), [few, person("bob")])
+    assert (None, "short_history") == (verdict.person_id, verdict.reasons[0])
+    assert "ann" == attribute(weighed(70.1), [replace(few, is_sole_owner=True)]).person_id
