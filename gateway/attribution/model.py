@@ -105,7 +105,7 @@ class Policy:
         surprising_below_identified: the same where the slot or a configured name says that it is the person.
         known_for_days: with no weigh-in of the person nearer than this it asks, unless slot or name say who it is.
         fewest: weigh-ins filed to a person before more are filed without asking, twice as many while another candidate
-            has none at all: that person's first ones must not be taken for theirs. Slot, name or sole ownership spare it.
+            has none at all: that person's first ones must not be taken for theirs. Not with slot, name, sole owner.
         somebody_else: how often it is nobody of the household, before anything is looked at.
     """
 
