@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE_ROOMS = ("model", "devices", "normalise", "clinical", "fhir")
+PURE_ROOMS = ("model", "devices", "normalise", "clinical", "fhir", "attribution")
 FORBIDDEN = frozenset(
     {
         "aiohttp",
