@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from gateway.model import DeviceId, Reading, SourceKind, StoredReading
 
-__all__ = ["NEAR", "one_stream", "one_stream_of_stored", "source_rank"]
+__all__ = ["NEAR", "is_hidden", "one_stream", "one_stream_of_stored", "source_rank"]
 
 NEAR = timedelta(seconds=150)
 _NEARNESS = (SourceKind.BLUETOOTH, SourceKind.HTTP, SourceKind.MQTT, SourceKind.FILE, SourceKind.SIMULATED)
@@ -54,6 +54,15 @@ def one_stream(readings: Iterable[Reading], first: Sequence[DeviceId] = ()) -> l
 def one_stream_of_stored(stored: Iterable[StoredReading], first: Sequence[DeviceId] = ()) -> list[StoredReading]:
     """The same for readings as the store gives them."""
     return _one_stream(stored, lambda item: item.reading, first)
+
+
+def is_hidden(reading: Reading, shown: Sequence[Reading]) -> bool:
+    """Whether a reading that is no result (a sensor's code) lies within `NEAR` of what another device tells.
+
+    Args:
+        shown: what `one_stream` gave.
+    """
+    return not _is_alone(reading, [(each.effective_at, each.device_id) for each in shown])
 
 
 def _one_stream(items: Iterable[T], reading_of: Callable[[T], Reading], first: Sequence[DeviceId]) -> list[T]:

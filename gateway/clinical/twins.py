@@ -12,10 +12,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
-from gateway.clinical.one_stream import NEAR, source_rank
-from gateway.model import DeviceId, Reading, StoredReading
+from gateway.clinical.one_stream import NEAR, is_hidden, one_stream_of_stored, source_rank
+from gateway.model import DeviceId, Metric, Reading, StoredReading
 
-__all__ = ["Twins", "one_result_each", "preferred"]
+__all__ = ["Twins", "one_result_each", "preferred", "told_once"]
 
 _SAME_MG_DL = 1
 
@@ -70,6 +70,26 @@ def one_result_each(readings: Iterable[Reading], first: Sequence[DeviceId] = ())
     """The results that are shown, by instant: of twins the one of the preferred device."""
     twins = Twins(StoredReading(reading, None, number, None) for number, reading in enumerate(readings))
     return [item.reading for item in twins if preferred(twins.of(item), first).reading.key == item.reading.key]
+
+
+def told_once(stored: Iterable[StoredReading], first: Sequence[DeviceId] = ()) -> set[int]:
+    """Row ids of one person's glucose as followers are told it: of what several devices tell, once.
+
+    A sensor's reading that is no result (a code) is told where no other device tells a result near it.
+
+    Args:
+        stored: sensor readings and finger-sticks of one person; those within 150 s of the ends may be decided wrongly
+            where what lies beyond is missing.
+        first: the person's own order, see `source_rank`.
+    """
+    items = list(stored)
+    sensor = [item for item in items if item.reading.metric is Metric.GLUCOSE_INTERSTITIAL]
+    shown = one_stream_of_stored((item for item in sensor if item.reading.is_result), first)
+    told = {item.row_id for item in shown}
+    results = [item.reading for item in shown]
+    told |= {i.row_id for i in sensor if not i.reading.is_result and not is_hidden(i.reading, results)}
+    twins = Twins(item for item in items if item.reading.metric is Metric.GLUCOSE_CAPILLARY)
+    return told | {item.row_id for item in twins if preferred(twins.of(item), first).row_id == item.row_id}
 
 
 def _nearest_by_device(reading: Reading, others: Iterable[StoredReading]) -> dict[DeviceId, StoredReading]:
