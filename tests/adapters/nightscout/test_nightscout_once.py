@@ -82,3 +82,17 @@ async def test_the_persons_order_decides(tmp_path: Path, monkeypatch: pytest.Mon
         await sensor_beside_the_phone(desk)
         _, said = await desk.ask("GET", "/api/v1/entries/sgv.json?count=1000")
         assert {"xDrip-DexcomG6": list(range(101, 131))} == devices(said)
+
+
+async def test_followers_see_the_change(tmp_path: Path) -> None:
+    """`delta` in mg/dL per five minutes, also at the end of a short answer; an arrow only where none was sent."""
+    async with site(tmp_path) as desk:
+        uploads = [entry(5, 120), entry(10, 113.5), entry(15, 100, direction=None), entry(20, 90, direction=None)]
+        assert (await desk.ask("POST", "/api/v1/entries", json=uploads))[0] == 200
+        _, said = await desk.ask("GET", "/api/v1/entries/sgv.json")
+        assert [("Flat", 6.5), ("Flat", 13.5), ("FortyFiveUp", 10), ("NONE", None)] == [
+            (each["direction"], each.get("delta")) for each in said
+        ]
+        for question in ("count=1", f"find[date][$gte]={ms(NOON - timedelta(minutes=7))}"):
+            _, newest = await desk.ask("GET", f"/api/v1/entries/sgv.json?{question}")
+            assert said[:1] == newest

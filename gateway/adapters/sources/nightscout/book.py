@@ -9,7 +9,9 @@ from typing import Final
 from gateway.clinical.one_stream import NEAR
 from gateway.clinical.twins import told_once
 from gateway.devices.nightscout import (
+    LOOKED_BACK,
     EntryQuery,
+    changes,
     entry_of,
     entry_v3_of,
     id_of,
@@ -18,6 +20,7 @@ from gateway.devices.nightscout import (
     named_key,
     record_identifier,
 )
+from gateway.devices.nightscout.direction import Change
 from gateway.devices.nightscout.query import Condition
 from gateway.errors import MalformedFrame
 from gateway.model import Absent, DeviceId, Metric, Person, PersonId, StoredReading
@@ -34,7 +37,7 @@ _METRIC_OF: Final[Mapping[str, Metric]] = {
 }
 _MARGIN: Final = 50
 _MOST_READ: Final = 60_000
-_UNDECIDED: Final = 3 * NEAR
+_BEFORE: Final = LOOKED_BACK + 3 * NEAR
 
 
 class EntryBook:
@@ -65,34 +68,33 @@ class EntryBook:
             found = await self._readings.readings(
                 person_id=person_id,
                 metrics=metrics,
-                start=start - NEAR,  # the neighbours decide which of several devices is told
+                start=start - _BEFORE,  # neighbours decide which of several devices is told, and the change of a value
                 end=None if end is None else end + NEAR,
                 newest_first=is_descending,
                 limit=min(limit, _MOST_READ),
             )
             is_cut = len(found) == min(limit, _MOST_READ)
-            told = self._told(person_id, found, start, end)
-            if is_cut and told:  # of the last ones the neighbours were not read
-                edge = found[-1].reading.effective_at
-                told = [each for each in told if abs(each.reading.effective_at - edge) > _UNDECIDED]
-            documents = [document for document in map(tell, told) if query.accepts(document)]
+            edge = found[-1].reading.effective_at if is_cut else None
+            documents = [
+                document
+                for each, change in self._told(person_id, found)
+                if (edge is None or abs(each.reading.effective_at - edge) > _BEFORE)
+                and start <= each.reading.effective_at
+                and (end is None or each.reading.effective_at < end)
+                and query.accepts(document := tell(each) | _said_of(each, change))
+            ]
             if len(documents) >= wanted or not is_cut or limit >= _MOST_READ:
                 return query.answer(documents)[:MOST_ANSWERED]
             limit *= 4
 
-    def _told(
-        self, person_id: PersonId, found: list[StoredReading], start: datetime, end: datetime | None
-    ) -> list[StoredReading]:
+    def _told(self, person_id: PersonId, found: list[StoredReading]) -> list[tuple[StoredReading, Change | None]]:
+        """What is told of it, oldest first; of several devices that tell the same, one."""
         person = self._people.get(person_id)
         entries = [each for each in found if _is_told(each)]
         once = told_once(entries, () if person is None else person.glucose_sources)
-        return [
-            each
-            for each in entries
-            if each.row_id in once
-            and start <= each.reading.effective_at
-            and (end is None or each.reading.effective_at < end)
-        ]
+        told = sorted((each for each in entries if each.row_id in once), key=lambda each: each.reading.effective_at)
+        known = changes(each.reading for each in told if each.reading.metric is Metric.GLUCOSE_INTERSTITIAL)
+        return [(each, known.get(each.reading.key)) for each in told]
 
     async def newest(self, person_id: PersonId) -> list[dict[str, object]]:
         """The newest sensor value, or nothing."""
@@ -127,6 +129,16 @@ class EntryBook:
     async def last_change(self, person_id: PersonId) -> datetime | None:
         """When the newest of it was received."""
         return await self._readings.last_change(person_id, GLUCOSE)
+
+
+def _said_of(stored: StoredReading, change: Change | None) -> dict[str, object]:
+    """The change of a value; its arrow only where its source sent neither an arrow nor a rate."""
+    if change is None:
+        return {}
+    context = stored.reading.context
+    if context.trend_arrow is None and context.trend_mg_dl_min is None:
+        return change._asdict()
+    return {"delta": change.delta}
 
 
 def _is_told(stored: StoredReading) -> bool:
