@@ -370,7 +370,7 @@ class Planner:
         return self._previous[key]
 
     async def _sensor_of(self, person: Person, period_end: datetime) -> Device | None:
-        """The device of the newest interstitial reading of the period."""
+        """The device of the newest interstitial reading of the period; of several that tell it the preferred one."""
         newest = await self._store.readings(
             person_id=person.person_id,
             metrics={Metric.GLUCOSE_INTERSTITIAL},
@@ -380,7 +380,12 @@ class Planner:
         )
         if not newest:
             return None
-        return next((d for d in await self._registry.devices() if d.device_id == newest[0].reading.device_id), None)
+        at = newest[0].reading.effective_at
+        close = await self._store.readings(
+            person_id=person.person_id, metrics={Metric.GLUCOSE_INTERSTITIAL}, start=at - NEAR, end=at
+        )
+        told = preferred([*newest, *close], self._first_of(person.person_id)).reading.device_id
+        return next((d for d in await self._registry.devices() if d.device_id == told), None)
 
     def _announce(self, added: int) -> None:
         if added:

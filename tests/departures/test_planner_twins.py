@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import permutations
@@ -177,3 +178,14 @@ async def test_a_correction_parts_twins(desk: Desk, value: str | None) -> None:
     assert PENDING is states[0]
     assert states.get(60) is (None if value is None else PENDING)
     assert 1 == list(states).count(0)
+
+
+async def test_a_period_names_the_sensor_that_counts(desk: Desk) -> None:
+    """Beside the figures of a fortnight stands the preferred device, though a phone told the very last value."""
+    last = replace(stick(METER), metric=Metric.GLUCOSE_INTERSTITIAL)
+    copy = replace(stick(PHONE, 60), metric=Metric.GLUCOSE_INTERSTITIAL)
+    await desk.store.readings.commit(Batch(readings=(last, copy)))
+    for first, expected in (((), METER), ((PHONE,), PHONE)):
+        device = await desk.new_planner(first)._sensor_of(Person(ANNE, "Anne", PARIS), NOW)
+        assert device is not None
+        assert expected == device.device_id
