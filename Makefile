@@ -59,6 +59,7 @@ bench: $(VENV)/.dev  ## measure again; writes benchmarks/results
 	$(BIN)/python benchmarks/bluetooth_fetch.py
 	$(BIN)/python benchmarks/bluetooth_day.py
 	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/one_stream.py
 
 kill: $(VENV)/.dev  ## 100 x kill -9 during intake, and 100 x during Bluetooth: nothing lost, nothing twice
 	$(BIN)/python benchmarks/kill_loop.py --kills 100

@@ -108,7 +108,7 @@ async def run_gateway(
         await store.registry.declare(people_list, devices)
         changes = Changes()
         intake = StoreIntake(store.readings, store.registry, changes)
-        everybody = {person.person_id: person for person in await store.registry.people()}
+        everybody = {person.person_id: person for person in await store.registry.people()} | people
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
         zones = _zones(settings)
         sources = _sources(settings, clock, backends, zones, AddressBook(devices, store.enrolments, clock))
@@ -128,6 +128,7 @@ async def run_gateway(
             [planning_destination(destination) for destination in settings.destinations],
             _period_of(summaries, people),
             on_planned=dispatcher.wake,
+            first_of=lambda person_id: people[person_id].glucose_sources if person_id in people else (),
         )
 
         url = None

@@ -207,6 +207,11 @@ class PersonSettings(_Section):
     name: str = Field(min_length=1, max_length=80)
     time_zone: Zone | None = Field(default=None, description="Default: the house's.")
     glucose_unit: Literal[Unit.MG_DL, Unit.G_L, Unit.MMOL_L] = Unit.MG_DL
+    glucose_sources: tuple[Identifier, ...] = Field(
+        default=(),
+        description="Devices in order of preference where several tell the same glucose; see glucose-sources.md."
+        " Others follow: Bluetooth, HTTP, MQTT, files.",
+    )
 
 
 class DeviceSettings(_Section):
@@ -320,7 +325,13 @@ class Settings(_Section):
     def household(self) -> tuple[list[Person], list[Device]]:
         """The configured people and devices as domain values."""
         people = [
-            Person(PersonId(p.id), p.name, ZoneInfo(p.time_zone or self.gateway.time_zone), p.glucose_unit)
+            Person(
+                PersonId(p.id),
+                p.name,
+                ZoneInfo(p.time_zone or self.gateway.time_zone),
+                p.glucose_unit,
+                tuple(DeviceId(device) for device in p.glucose_sources),
+            )
             for p in self.people
         ]
         devices = [

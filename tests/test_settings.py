@@ -304,6 +304,15 @@ def test_household_gives_domain_values(load: Load) -> None:
     assert [martinique, paris, paris] == [settings.time_zone_of(DeviceId(name)) for name in ("d", "e", "never-seen")]
 
 
+def test_the_order_of_glucose_sources_is_the_persons(load: Load) -> None:
+    """Devices by name, also such as are not configured; a name that cannot be one is refused."""
+    text = "[[people]]\nid='a'\nname='A'\nglucose_sources=['phone', 'sensor-1']\n[[people]]\nid='b'\nname='B'\n"
+    people, _ = load(text).household()
+    assert [("phone", "sensor-1"), ()] == [person.glucose_sources for person in people]
+    with pytest.raises(ConfigurationError, match=r"people\[0\].glucose_sources"):
+        load(text.replace("phone", "My Phone"))
+
+
 def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     """A secret file is the first line of a file of mode 0600; others are refused without showing what they hold."""
     path = tmp_path / "secret"

@@ -213,3 +213,37 @@ async def test_nobody_of_that_id(summaries: Summaries) -> None:
     """Figures of somebody unknown are an error, not zeros."""
     with pytest.raises(KeyError):
         await summaries.glucose(PersonId("nobody"), TODAY, 1)
+
+
+async def test_a_second_source_of_the_same_sensor_counts_once(store: SqliteStore) -> None:
+    """Camille's phone tells what her sensor tells, two minutes later, whole days long: counted once, in her order."""
+    await store.registry.declare([], [Device(DeviceId("phone"), DeviceKind.CGM, "Phone", person_id=CAMILLE)])
+    yesterday = TODAY - timedelta(days=1)
+    for day in (yesterday, TODAY):
+        await _commit(store, *(_reading(day, 5 * n, 100) for n in range(288)))
+        await _commit(store, *(_reading(day, 5 * n + 2, 200, device="phone") for n in range(288)))
+    mean = {}
+    for first in ("sensor", "phone"):
+        person = replace(PEOPLE[CAMILLE], glucose_sources=(DeviceId(first),))
+        summaries = Summaries(store.readings, StillClock(), {CAMILLE: person})
+        assert (first == "sensor") is (await summaries.refresh() > 0)
+        assert 2 == await summaries.recompute(CAMILLE)
+        figures = await summaries.glucose(CAMILLE, TODAY, 2)
+        mean[first] = figures.mean_mg_dl
+        assert 576 <= figures.count <= 577  # the very first minutes have no other source
+    assert Decimal(100) == mean["sensor"]
+    assert mean["phone"] is not None
+    assert mean["phone"] > 199
+
+
+async def test_a_day_follows_what_changes_beyond_midnight(store: SqliteStore, summaries: Summaries) -> None:
+    """A copy just after midnight stops counting when the preferred source's reading of just before it arrives late."""
+    await store.registry.declare([], [Device(DeviceId("x-phone"), DeviceKind.CGM, "Phone", person_id=CAMILLE)])
+    yesterday = TODAY - timedelta(days=1)
+    await _commit(store, _reading(yesterday, 720, 100), _reading(TODAY, 1, 101, device="x-phone"))
+    await summaries.refresh()
+    assert 1 == (await summaries.glucose(CAMILLE, TODAY, 1)).count
+    await _commit(store, _reading(yesterday, 1439, 102))
+    await summaries.refresh()
+    assert 0 == (await summaries.glucose(CAMILLE, TODAY, 1)).count
+    assert 2 == (await summaries.glucose(CAMILLE, yesterday, 1)).count

@@ -15,7 +15,8 @@ from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 
-from gateway.model import BoundKind, GlucoseDay, GlucosePeriod, Metric, PersonId, Reading, Unit
+from gateway.clinical.one_stream import one_stream
+from gateway.model import Bound, BoundKind, DeviceId, GlucoseDay, GlucosePeriod, Metric, PersonId, Reading, Unit
 
 __all__ = [
     "MINIMUM_ACTIVE_PERCENT",
@@ -87,39 +88,31 @@ def local_day_bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    device_id: str
     at: datetime
     mg_dl: Decimal
     where: GlucoseRange
     clipped: BoundKind | None
 
 
-def _point(reading: Reading) -> _Point | None:
-    if reading.metric is not Metric.GLUCOSE_INTERSTITIAL or not reading.is_result:
-        return None
-    if reading.bound is not None:
-        is_low = reading.bound.kind is BoundKind.BELOW
-        limit = reading.bound.limit or (_LOWEST_MG_DL if is_low else _HIGHEST_MG_DL)
-        entered = limit - 1 if is_low else limit + 1
-        where = GlucoseRange.VERY_LOW if is_low else GlucoseRange.VERY_HIGH
-        return _Point(reading.device_id, reading.effective_at, entered, where, reading.bound.kind)
-    if reading.value is None:
-        return None
-    if reading.original_value is not None and reading.original_unit in _THRESHOLDS:
-        where = glucose_range(reading.original_value, reading.original_unit)
-    else:
-        where = glucose_range(reading.value)
-    return _Point(reading.device_id, reading.effective_at, reading.value, where, None)
+def _point(reading: Reading) -> _Point:
+    """The point of a result."""
+    if reading.value is not None:
+        if reading.original_value is not None and reading.original_unit in _THRESHOLDS:
+            where = glucose_range(reading.original_value, reading.original_unit)
+        else:
+            where = glucose_range(reading.value)
+        return _Point(reading.effective_at, reading.value, where, None)
+    bound = reading.bound or Bound(BoundKind.BELOW)
+    is_low = bound.kind is BoundKind.BELOW
+    limit = bound.limit or (_LOWEST_MG_DL if is_low else _HIGHEST_MG_DL)
+    entered = limit - 1 if is_low else limit + 1
+    where = GlucoseRange.VERY_LOW if is_low else GlucoseRange.VERY_HIGH
+    return _Point(reading.effective_at, entered, where, bound.kind)
 
 
 def _cadence_min(points: Sequence[_Point]) -> int:
-    """The nominal minutes between two readings: the usual cadence nearest to the median step within one device."""
-    steps: list[float] = []
-    by_device: dict[str, list[datetime]] = {}
-    for point in points:
-        by_device.setdefault(point.device_id, []).append(point.at)
-    for instants in by_device.values():
-        steps += [(later - earlier).total_seconds() / 60 for earlier, later in pairwise(instants)]
+    """The nominal minutes between two readings: the usual cadence nearest to the median step."""
+    steps = [(later.at - earlier.at).total_seconds() / 60 for earlier, later in pairwise(points)]
     steps = [step for step in steps if step <= _LONGEST_STEP_MIN]  # longer ones are holes
     if not steps:
         return _DEFAULT_CADENCE_MIN
@@ -127,36 +120,21 @@ def _cadence_min(points: Sequence[_Point]) -> int:
     return min(_CADENCES_MIN, key=lambda cadence: abs(cadence - typical))
 
 
-def _one_stream(points: list[_Point], cadence_min: int) -> list[_Point]:
-    """Drop what a second device heard within half a cadence of the first; the device with most readings wins."""
-    counts = Counter(point.device_id for point in points)
-    if len(counts) < 2:
-        return points
-    near = timedelta(minutes=cadence_min) / 2
-    kept: list[_Point] = []
-    for point in points:
-        previous = kept[-1] if kept else None
-        if previous is None or previous.device_id == point.device_id or point.at - previous.at >= near:
-            kept.append(point)
-        elif (counts[point.device_id], point.device_id) > (counts[previous.device_id], previous.device_id):
-            kept[-1] = point
-    return kept
-
-
-def glucose_day(person_id: PersonId, local_day: date, readings: Iterable[Reading], zone: tzinfo) -> GlucoseDay:
-    """Exact statistics of one local day.
+def glucose_day(
+    person_id: PersonId, local_day: date, readings: Iterable[Reading], zone: tzinfo, first: Sequence[DeviceId] = ()
+) -> GlucoseDay:
+    """Exact statistics of one local day; what several devices tell within 150 s of each other counts once.
 
     Args:
-        readings: of this person, each identity once; only interstitial results of that local day count.
+        readings: of this person, each identity once; only interstitial results of that local day count. Those of the
+            minutes around it decide which of two devices counts at its ends.
         zone: the person's zone, for the length of the day.
+        first: the person's own order of devices, see `one_stream`.
     """
     start, end = local_day_bounds(local_day, zone)
-    points = [
-        point for reading in readings if reading.local_day == local_day and (point := _point(reading)) is not None
-    ]
-    points.sort(key=lambda point: (point.at, point.device_id))
+    results = [r for r in readings if r.metric is Metric.GLUCOSE_INTERSTITIAL and r.is_result]
+    points = [_point(reading) for reading in one_stream(results, first) if reading.local_day == local_day]
     cadence_min = _cadence_min(points)
-    points = _one_stream(points, cadence_min)
     ranges = Counter(point.where for point in points)
     clipped = Counter(point.clipped for point in points)
     values = [point.mg_dl for point in points]

@@ -22,6 +22,9 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser("summary", help="figures of today and of the last 14 days")
     add_config(parser)
     parser.add_argument("--person", metavar="ID", help="only this person's")
+    parser.add_argument(
+        "--again", action="store_true", help="compute every glucose day anew first, after glucose_sources was changed"
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text", help="json: one object a person")
     parser.set_defaults(run=lambda arguments: asyncio.run(_run(arguments)))
 
@@ -41,6 +44,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     async with opened(settings) as store:
         summaries = Summaries(store.readings, SystemClock(), people)
         await summaries.refresh()
+        if arguments.again:
+            for person in shown:
+                await summaries.recompute(person.person_id)
         for person in shown:
             today = summaries.today(person.person_id)
             day = await summaries.glucose(person.person_id, today, 1)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 import structlog
 
+from gateway.clinical.one_stream import NEAR
+from gateway.clinical.twins import Twins, preferred
 from gateway.departures.periods import PERIOD_DAYS, due_last_day, first_day_of, local_midnight
 from gateway.errors import PermanentError, StoreUnavailable
 from gateway.fhir.mes import MesContext, drafts_for, identities_of, summary_drafts
@@ -42,7 +44,10 @@ _LEAVING_SINGLY = frozenset({Metric.BODY_MASS, Metric.GLUCOSE_CAPILLARY})
 _UNMAPPABLE = (PermanentError, ValueError, ArithmeticError, LookupError)
 """What a mapping may raise for one reading; pydantic's ValidationError is a ValueError."""
 
+_TOLD_TWICE = Metric.GLUCOSE_CAPILLARY
+
 _ConsentKey = tuple[PersonId, DataType, DestinationId]
+_DraftKey = tuple[DestinationId, str]
 
 PeriodOf = Callable[[PersonId, date, int], Awaitable[GlucosePeriod | None]]
 """(person, last local day, number of days) -> figures of that period, None when there are none."""
@@ -122,8 +127,10 @@ class Planner:
         *,
         on_planned: Callable[[], None] | None = None,
         policy: PlannerPolicy | None = None,
+        first_of: Callable[[PersonId], Sequence[DeviceId]] = lambda _: (),
     ) -> None:
-        """`on_planned` is called after new rows were put into the outbox (the dispatcher's `wake`)."""
+        """`on_planned` is called after new rows were put into the outbox (the dispatcher's `wake`); `first_of` gives
+        a person's own order of glucose sources."""
         self._registry = registry
         self._store = store
         self._clock = clock
@@ -131,6 +138,7 @@ class Planner:
         self._period_of = period_of
         self._on_planned = on_planned
         self._policy = policy or PlannerPolicy()
+        self._first_of = first_of
         self._woken = asyncio.Event()
         self._backlogs: dict[_ConsentKey, Consent] = {}
         self._previous: dict[tuple[PersonId, DestinationId], date | None] = {}
@@ -181,15 +189,19 @@ class Planner:
         now = self._clock.now()
         consents = await self._consents(now)
         devices = {device.device_id: device for device in await self._registry.devices()}
-        drafts: list[DepartureDraft] = []
+        twins = await self._twins(waiting)
+        drafts: dict[_DraftKey, DepartureDraft] = {}
         decided: list[int] = []
         for stored in waiting:
-            possible = self._reading_drafts(stored, devices)
-            drafts += [draft for draft in possible if _covers(consents.active, draft)]
+            possible = self._reading_drafts(stored, devices, twins)
             if not any(_covers(consents.coming, draft) for draft in possible):
                 decided.append(stored.row_id)
+            if stored.person_id in twins:  # a correction may part what were twins: the other one is decided again
+                for other in twins[stored.person_id].later_neighbours(stored):
+                    possible = [*possible, *self._reading_drafts(other, devices, twins)]
+            drafts |= {_key_of(draft): draft for draft in possible if _covers(consents.active, draft)}
         added = await self._registry.plan(
-            drafts,
+            list(drafts.values()),
             decided,
             now,
             retracted=[identity for stored in waiting for identity in identities_of(stored)],
@@ -218,12 +230,14 @@ class Planner:
                 start=consent.covers_from,
                 end=consent.granted_at,
             )
-            drafts = [
-                draft
+            twins = {consent.person_id: Twins(item for item in past if item.reading.metric is _TOLD_TWICE)}
+            found = {
+                _key_of(draft): draft
                 for stored in past
-                for draft in self._reading_drafts(stored, devices)
+                for draft in self._reading_drafts(stored, devices, twins)
                 if draft.destination_id == consent.destination_id and _covers(consents, draft)
-            ]
+            }
+            drafts = list(found.values())
             for start in range(0, len(drafts), self._policy.chunk):
                 added = await self._registry.plan(
                     drafts[start : start + self._policy.chunk], (), now, not_before=now + self._policy.settle
@@ -271,17 +285,49 @@ class Planner:
                     coming[key] = consent
         return _Consents(active, coming)
 
-    def _reading_drafts(self, stored: StoredReading, devices: Mapping[DeviceId, Device]) -> list[DepartureDraft]:
+    async def _twins(self, waiting: Sequence[StoredReading]) -> dict[PersonId, Twins]:
+        """Per person with a finger-stick among `waiting`, all finger-sticks around them."""
+        instants: dict[PersonId, list[datetime]] = {}
+        for stored in waiting:
+            if stored.reading.metric is _TOLD_TWICE and stored.person_id is not None:
+                instants.setdefault(stored.person_id, []).append(stored.reading.effective_at)
+        around = 2 * NEAR  # a twin's own twin is looked for, too
+        return {
+            person_id: Twins(
+                await self._store.readings(
+                    person_id=person_id,
+                    metrics={_TOLD_TWICE},
+                    start=min(found) - around,
+                    end=max(found) + around + timedelta(seconds=1),
+                )
+            )
+            for person_id, found in instants.items()
+        }
+
+    def _reading_drafts(
+        self, stored: StoredReading, devices: Mapping[DeviceId, Device], twins: Mapping[PersonId, Twins]
+    ) -> list[DepartureDraft]:
+        """What should leave because of one reading. Of twins the preferred one leaves, under the name of the one that
+        was committed first: what has left already does not leave again when a better source tells it later."""
+        person_id = stored.person_id
+        if person_id is None:
+            return []
+        name = stored
+        if person_id in twins and stored.reading.metric is _TOLD_TWICE:
+            alike = twins[person_id].of(stored)
+            name, stored = alike[0], preferred(alike, self._first_of(person_id))
         device = devices.get(stored.reading.device_id)
-        if stored.person_id is None or device is None:
+        if device is None:
             return []
         drafts: list[DepartureDraft] = []
         for destination in self._destinations:
-            context = destination.contexts.get(stored.person_id)
+            context = destination.contexts.get(person_id)
             if context is None:
                 continue
             try:
-                drafts += drafts_for(stored, device, context, destination.destination_id)
+                found = drafts_for(stored, device, context, destination.destination_id)
+                names = identities_of(name)
+                drafts += [replace(draft, identity=names[0]) for draft in found] if name is not stored else found
             except _UNMAPPABLE as error:
                 self.skipped += 1
                 _log.warning(
@@ -324,7 +370,7 @@ class Planner:
         return self._previous[key]
 
     async def _sensor_of(self, person: Person, period_end: datetime) -> Device | None:
-        """The device of the newest interstitial reading of the period."""
+        """The device of the newest interstitial reading of the period; of several that tell it the preferred one."""
         newest = await self._store.readings(
             person_id=person.person_id,
             metrics={Metric.GLUCOSE_INTERSTITIAL},
@@ -334,13 +380,22 @@ class Planner:
         )
         if not newest:
             return None
-        return next((d for d in await self._registry.devices() if d.device_id == newest[0].reading.device_id), None)
+        at = newest[0].reading.effective_at
+        close = await self._store.readings(
+            person_id=person.person_id, metrics={Metric.GLUCOSE_INTERSTITIAL}, start=at - NEAR, end=at
+        )
+        told = preferred([*newest, *close], self._first_of(person.person_id)).reading.device_id
+        return next((d for d in await self._registry.devices() if d.device_id == told), None)
 
     def _announce(self, added: int) -> None:
         if added:
             _log.info("departures.planned", count=added)
             if self._on_planned is not None:
                 self._on_planned()
+
+
+def _key_of(draft: DepartureDraft) -> _DraftKey:
+    return draft.destination_id, draft.identity
 
 
 def _covers(consents: Mapping[_ConsentKey, Consent], draft: DepartureDraft) -> bool:

@@ -23,12 +23,15 @@ class Person:
         display_name: what the pages call the person; never logged, never sent.
         time_zone: IANA zone of the person's days.
         glucose_unit: unit shown to the person.
+        glucose_sources: the person's own order of devices that measure glucose, the preferred one first; only the
+            configuration knows it, no store keeps it.
     """
 
     person_id: PersonId
     display_name: str
     time_zone: ZoneInfo
     glucose_unit: Unit = Unit.MG_DL
+    glucose_sources: tuple[DeviceId, ...] = ()
 
 
 class DeviceKind(enum.StrEnum):

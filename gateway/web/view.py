@@ -12,6 +12,8 @@ from typing import Any
 import simplejson
 
 from gateway.care import Care, Caretaker
+from gateway.clinical.one_stream import one_stream
+from gateway.clinical.twins import one_result_each
 from gateway.model import (
     BoundKind,
     Departure,
@@ -37,6 +39,17 @@ __all__ = ["DeviceRow", "LatestGlucose", "Page", "PersonPanel", "SentRow", "View
 
 _FRESH = {True: timedelta(minutes=20), False: timedelta(days=2)}
 _SENT_ROWS = 12
+_ARROWS = {
+    "TripleUp": "⇈",
+    "DoubleUp": "⇈",
+    "SingleUp": "↑",
+    "FortyFiveUp": "↗",
+    "Flat": "→",
+    "FortyFiveDown": "↘",
+    "SingleDown": "↓",
+    "DoubleDown": "⇊",
+    "TripleDown": "⇊",
+}
 _SETTLED = (DepartureState.REJECTED, DepartureState.CANCELLED)
 
 
@@ -214,8 +227,9 @@ class View:
             end=now + timedelta(minutes=15),
         )
         readings = [item.reading for item in stored if item.reading.is_result]
-        sensor = [r for r in readings if r.metric is Metric.GLUCOSE_INTERSTITIAL]
-        sticks = [r for r in readings if r.metric is Metric.GLUCOSE_CAPILLARY]
+        first = person.glucose_sources
+        sensor = one_stream([r for r in readings if r.metric is Metric.GLUCOSE_INTERSTITIAL], first)
+        sticks = one_result_each([r for r in readings if r.metric is Metric.GLUCOSE_CAPILLARY], first)
         weights = await self._store.weight_days(person.person_id, today - timedelta(days=27), today)
         trend = await self._summaries.weight(person.person_id)
         mine = [item.reading for item in latest if item.person_id == person.person_id and item.reading.is_result]
@@ -226,7 +240,7 @@ class View:
             person_id=person.person_id,
             name=person.display_name,
             unit=person.glucose_unit,
-            latest=self._latest(mine, now),
+            latest=self._latest(sensor or mine, now),
             today=await self._summaries.glucose(person.person_id, today, 1),
             fortnight=await self._summaries.glucose(person.person_id, today - timedelta(days=1), 14),
             curve=day_curve(
@@ -259,7 +273,7 @@ class View:
         return LatestGlucose(
             mg_dl=newest.value,
             bound=newest.bound.kind if newest.bound else None,
-            arrow=trend_arrow(newest.context.trend_mg_dl_min),
+            arrow=trend_arrow(newest.context.trend_mg_dl_min) or _ARROWS.get(newest.context.trend_arrow or "", ""),
             age=now - newest.effective_at,
         )
 

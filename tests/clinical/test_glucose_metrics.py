@@ -249,12 +249,31 @@ def test_a_sparse_day_does_not_tell_the_cadence() -> None:
 
 @pytest.mark.parametrize("late_s", [0, 2, 149, -1])
 def test_two_devices_that_hear_the_same_sensor_count_once(late_s: int) -> None:
-    """A second collector half a cadence away or nearer adds nothing; the one that heard more is the one that counts."""
+    """A second collector within 150 s adds nothing, though it heard less; the person's own order says whose counts."""
     first = _stream([100] * 50, device="phone")
     second = _stream([300] * 20, device="hub", late_s=late_s)
-    day = _day([r for r in [*first, *second] if r.local_day == DAY])
+    readings = [r for r in [*first, *second] if r.local_day == DAY]
+    day = glucose_day(CAMILLE, DAY, readings, PARIS, [DeviceId("phone")])
     assert Decimal(100) == day.maximum_mg_dl
-    assert (50, Decimal(5000)) == (day.count, day.total_mg_dl)
+    assert (50, Decimal(5000), 5) == (day.count, day.total_mg_dl, day.interval_min)
+    other_way = glucose_day(CAMILLE, DAY, readings, PARIS, [DeviceId("hub")])
+    assert Decimal(300) == other_way.maximum_mg_dl
+    assert 50 <= other_way.count <= 51
+
+
+def test_what_the_day_before_tells_decides_the_first_minutes() -> None:
+    """A copy a minute after midnight of what the preferred device told a minute before it is not counted again."""
+    start, _ = local_day_bounds(DAY, PARIS)
+    before = _reading(start - timedelta(minutes=1), 100, device="a")
+    after = _reading(start + timedelta(minutes=1), 101, device="b")
+    assert (0, 1) == (_day([before, after]).count, _day([after]).count)
+
+
+def test_the_cadence_is_that_of_what_counts() -> None:
+    """An app that tells every minute beside a sensor that counts every five does not make the day look empty."""
+    sensor = _stream([100] * 289, device="a")  # up to the next midnight
+    day = _day([*sensor, *_stream([100] * 1440, every_min=1, device="b", late_s=20)])
+    assert (288, 5, 288) == (day.count, day.interval_min, day.slots_expected)
 
 
 def test_a_sensor_that_follows_another_counts_whole() -> None:

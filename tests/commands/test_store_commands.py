@@ -243,6 +243,29 @@ def test_a_summary_of_one_person_forgets_nobody(filled: Home) -> None:
     assert 6 == camille["today"]["count"] + camille["fortnight"]["count"]
 
 
+def test_figures_are_computed_again(filled: Home) -> None:
+    """After the order of the sources was changed past days follow when they are told to, and not by themselves."""
+    at = filled.now - timedelta(hours=2)
+    copies = [
+        _line("a-phone", f"p{n}", "glucose_interstitial", "300", "mg/dL", at + timedelta(minutes=5 * n))
+        for n in range(6)
+    ]
+    phone = '[[devices]]\nid = "a-phone"\nkind = "cgm"\nname = "Phone"\nperson = "camille"\n'
+    filled.config.write_text(CONFIG.replace("[[destinations]]", phone + "[[destinations]]", 1), encoding="utf-8")
+    assert 0 == filled.run("import", filled.write("copies.jsonl", *copies))[0]
+
+    def means(*words: str) -> set[Decimal]:
+        (camille,) = filled.objects("summary", "--format", "json", "--person", "camille", *words)
+        return {Decimal(camille[part]["mean_mg_dl"]) for part in ("today", "fortnight") if camille[part]["count"]}
+
+    assert {Decimal(300)} == means()
+    mine = 'name = "Camille"\nglucose_sources = ["sensor"]'
+    text = filled.config.read_text(encoding="utf-8")
+    filled.config.write_text(text.replace('name = "Camille"', mine, 1), encoding="utf-8")
+    assert {Decimal(300)} == means()
+    assert {Decimal(120)} == means("--again")
+
+
 def test_consent_from_grant_to_withdrawal(filled: Home) -> None:
     """A consent is listed, audited and withdrawn; the trail holds both acts and is whole."""
     who = ("--person", "camille", "--data", "glucose", "--to", "mes")

@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -105,6 +106,30 @@ async def test_what_it_shows(site: Site, client: aiohttp.ClientSession) -> None:
     english = _words((await _get(client, f"{site.url}/?lang=en"))[1])
     for shown in ("101 ↗ mg/dL 5 min ago", "95 20 Mar 09:00 · fasting", "70.4 kg 4 h ago", "Not enough data"):
         assert shown in english
+
+
+async def test_one_of_two_sources_is_shown(tmp_path: Path, client: aiohttp.ClientSession) -> None:
+    """The sensor and the phone tell the same: newest value, arrow and finger-sticks come from the preferred one."""
+    devices = tuple(
+        Device(DeviceId(name), DeviceKind.CGM, name, person_id=CAMILLE) for name in ("sensor", "a-phone", "meter")
+    )
+    people = (Person(CAMILLE, "Camille", PARIS, glucose_sources=(DeviceId("sensor"), DeviceId("meter"))),)
+    async with serve(tmp_path, people=people, devices=devices) as site:
+        minute = timedelta(minutes=1)
+        phone = [reading(FIVE_MIN * n - 2 * minute, str(200 + n), device="a-phone") for n in range(1, 20)]
+        phone = [replace(r, context=replace(r.context, trend_arrow="SingleUp")) for r in phone]
+        await site.commit(
+            *phone,
+            *(reading(FIVE_MIN * n, str(100 + n)) for n in range(1, 20)),
+            reading(timedelta(hours=3), "95", metric=Metric.GLUCOSE_CAPILLARY, device="meter"),
+            reading(timedelta(hours=3) - minute, "95", metric=Metric.GLUCOSE_CAPILLARY, device="a-phone"),
+        )
+        words = _words((await _get(client, f"{site.url}/"))[1])
+        assert "101 mg/dL il y a 5 min" in words
+        assert "110 mg/dL glycémie moyenne · 19 mesures" in words
+        assert 1 == words.count("95 20 mars")
+        await site.commit(replace(phone[0], record_key="x", effective_at=NOW, received_at=NOW))
+        assert "201 ↑ mg/dL" in _words((await _get(client, f"{site.url}/"))[1])
 
 
 async def test_units_are_the_persons(tmp_path: Path, client: aiohttp.ClientSession) -> None:

@@ -1,6 +1,6 @@
 """The words of Nightscout: entries, their names, the questions that followers ask. Pure."""
 
-from gateway.devices.nightscout.direction import arrow_of, direction_between
+from gateway.devices.nightscout.direction import LOOKED_BACK, arrow_of, changes, delta_between, direction_between
 from gateway.devices.nightscout.entries import (
     DECODER,
     ParsedEntry,
@@ -23,13 +23,16 @@ from gateway.devices.nightscout.query import LOOK_BACK, MOST_V1, MOST_V3, EntryQ
 
 __all__ = [
     "DECODER",
+    "LOOKED_BACK",
     "LOOK_BACK",
     "MOST_V1",
     "MOST_V3",
     "EntryQuery",
     "ParsedEntry",
     "arrow_of",
+    "changes",
     "date_ms_of",
+    "delta_between",
     "derived_key",
     "direction_between",
     "entry_of",

@@ -16,6 +16,8 @@ from gateway.devices.nightscout import (
     DECODER,
     ParsedEntry,
     arrow_of,
+    changes,
+    delta_between,
     direction_between,
     entry_of,
     entry_v3_of,
@@ -331,6 +333,24 @@ def test_an_arrow_between_neighbours() -> None:
     assert direction_between(first, after(1, 126)) == "NONE"
     assert direction_between(first, after(60, 126)) == "NONE"
     assert direction_between(first, replace(after(5, 126), device_id=DeviceId("other"))) == "NONE"
+    assert [delta_between(first, after(*each)) for each in ((5, 126), (10, 126), (3, 114), (2, 126))] == [
+        13,
+        Decimal("6.5"),
+        Decimal("1.67"),
+        None,
+    ]
+
+
+def test_a_change_is_told_against_the_nearest_older_value() -> None:
+    """A sensor of every minute is compared with three minutes before, one with a hole with nothing."""
+    first = reading_of(XDRIP)
+    minutely = [
+        replace(
+            first, record_key=str(n), effective_at=first.effective_at + timedelta(minutes=n), value=Decimal(100 + n)
+        )
+        for n in (0, 1, 2, 3, 4, 30)
+    ]
+    assert {minutely[3].key: (5, "Flat"), minutely[4].key: (5, "Flat")} == changes(minutely)
 
 
 NUMBERS = st.decimals(13, 999, places=1) | st.integers(0, 999).map(Decimal)

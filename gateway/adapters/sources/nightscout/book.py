@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from gateway.clinical.one_stream import NEAR
+from gateway.clinical.twins import told_once
 from gateway.devices.nightscout import (
+    LOOKED_BACK,
     EntryQuery,
+    changes,
     entry_of,
     entry_v3_of,
     id_of,
@@ -16,9 +20,10 @@ from gateway.devices.nightscout import (
     named_key,
     record_identifier,
 )
+from gateway.devices.nightscout.direction import Change
 from gateway.devices.nightscout.query import Condition
 from gateway.errors import MalformedFrame
-from gateway.model import Absent, DeviceId, Metric, PersonId, StoredReading
+from gateway.model import Absent, DeviceId, Metric, Person, PersonId, StoredReading
 from gateway.ports import Clock, ReadingStore
 
 __all__ = ["GLUCOSE", "MOST_ANSWERED", "EntryBook"]
@@ -32,18 +37,22 @@ _METRIC_OF: Final[Mapping[str, Metric]] = {
 }
 _MARGIN: Final = 50
 _MOST_READ: Final = 60_000
+_BEFORE: Final = LOOKED_BACK + 3 * NEAR
 
 
 class EntryBook:
     """Reads the store for followers; nothing of another person is ever looked at."""
 
-    def __init__(self, readings: ReadingStore, clock: Clock, answered_days: int) -> None:
+    def __init__(
+        self, readings: ReadingStore, clock: Clock, answered_days: int, people: Mapping[PersonId, Person]
+    ) -> None:
         self._readings = readings
+        self._people = people
         self._clock = clock
         self._reach = timedelta(days=answered_days)
 
     async def search(self, person_id: PersonId, query: EntryQuery, *, is_v3: bool = False) -> list[dict[str, object]]:
-        """The answer to a question, at most `MOST_ANSWERED` entries."""
+        """The answer to a question, at most `MOST_ANSWERED` entries; what several devices tell is told once."""
         now = self._clock.now()
         start, end = query.window(now)
         start = now - self._reach if start is None else max(start, now - self._reach)
@@ -53,20 +62,39 @@ class EntryBook:
         wanted = query.skip + min(query.limit, MOST_ANSWERED)
         is_by_time = query.order in {"date", "dateString", "sysTime", "mills"}
         limit = wanted + _MARGIN if is_by_time else _MOST_READ
-        while True:  # what is withdrawn or not asked for does not count
+        tell = entry_v3_of if is_v3 else entry_of
+        is_descending = query.is_descending or not is_by_time
+        while True:  # what is withdrawn, told by others or not asked for does not count
             found = await self._readings.readings(
                 person_id=person_id,
                 metrics=metrics,
-                start=start,
-                end=end,
-                newest_first=query.is_descending or not is_by_time,
+                start=start - _BEFORE,  # neighbours decide which of several devices is told, and the change of a value
+                end=None if end is None else end + NEAR,
+                newest_first=is_descending,
                 limit=min(limit, _MOST_READ),
             )
-            tell = entry_v3_of if is_v3 else entry_of
-            documents = [document for document in map(tell, filter(_is_told, found)) if query.accepts(document)]
-            if len(documents) >= wanted or len(found) < limit or limit >= _MOST_READ:
+            is_cut = len(found) == min(limit, _MOST_READ)
+            edge = found[-1].reading.effective_at if is_cut else None
+            documents = [
+                document
+                for each, change in self._told(person_id, found)
+                if (edge is None or abs(each.reading.effective_at - edge) > _BEFORE)
+                and start <= each.reading.effective_at
+                and (end is None or each.reading.effective_at < end)
+                and query.accepts(document := tell(each) | _said_of(each, change))
+            ]
+            if len(documents) >= wanted or not is_cut or limit >= _MOST_READ:
                 return query.answer(documents)[:MOST_ANSWERED]
             limit *= 4
+
+    def _told(self, person_id: PersonId, found: list[StoredReading]) -> list[tuple[StoredReading, Change | None]]:
+        """What is told of it, oldest first; of several devices that tell the same, one."""
+        person = self._people.get(person_id)
+        entries = [each for each in found if _is_told(each)]
+        once = told_once(entries, () if person is None else person.glucose_sources)
+        told = sorted((each for each in entries if each.row_id in once), key=lambda each: each.reading.effective_at)
+        known = changes(each.reading for each in told if each.reading.metric is Metric.GLUCOSE_INTERSTITIAL)
+        return [(each, known.get(each.reading.key)) for each in told]
 
     async def newest(self, person_id: PersonId) -> list[dict[str, object]]:
         """The newest sensor value, or nothing."""
@@ -91,13 +119,26 @@ class EntryBook:
         return found[0] if found else None
 
     async def changed(self, person_id: PersonId, after: datetime, limit: int) -> list[dict[str, object]]:
-        """v3 documents of what was received after that instant, in that order, what was withdrawn too."""
+        """v3 documents of what was received after that instant, in that order, what was withdrawn too.
+
+        This is how two stores are kept alike, so that every device's entries are in it.
+        """
         found = await self._readings.changed(person_id, GLUCOSE, after=after, limit=limit)
         return [entry_v3_of(each) for each in found if _is_told(each) or each.reading.absent is Absent.WITHDRAWN]
 
     async def last_change(self, person_id: PersonId) -> datetime | None:
         """When the newest of it was received."""
         return await self._readings.last_change(person_id, GLUCOSE)
+
+
+def _said_of(stored: StoredReading, change: Change | None) -> dict[str, object]:
+    """The change of a value; its arrow only where its source sent neither an arrow nor a rate."""
+    if change is None:
+        return {}
+    context = stored.reading.context
+    if context.trend_arrow is None and context.trend_mg_dl_min is None:
+        return change._asdict()
+    return {"delta": change.delta}
 
 
 def _is_told(stored: StoredReading) -> bool:

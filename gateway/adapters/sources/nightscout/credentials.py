@@ -21,6 +21,7 @@ _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 _SECRET_LETTERS: Final = 28  # 138 bits: nobody guesses it, however fast
 _LONGEST: Final = 1024
 _HEADER_VALUE = re.compile(r"[0-9a-fA-F]{40}")
+_TOKEN = re.compile(r"[a-z0-9]{1,10}-[0-9a-f]{16}")
 _NOT_IN_TOKEN = re.compile(r"[^a-z0-9]")
 
 
@@ -79,6 +80,9 @@ def shown_by(headers: Mapping[str, str], query: Mapping[str, str], body: object 
             continue
         if text.startswith("token="):  # how some followers put a token into the header
             words.append(text.removeprefix("token="))
+            continue
+        if _TOKEN.fullmatch(text):  # nightscout-cli's manual has it so
+            words.append(text)
             continue
         if _HEADER_VALUE.fullmatch(text):
             hashes.append(secret_digest(text))

@@ -136,7 +136,7 @@ class NightscoutIntake:
             visitors=Visitors(stores.tokens, sessions, patience, clock),
             sessions=sessions,
             uploads=Uploads(intake, clock, zone_of, counters),
-            book=EntryBook(stores.readings, clock, settings.answered_days),
+            book=EntryBook(stores.readings, clock, settings.answered_days, people),
             papers=Papers(stores.documents, clock, settings, counters),
         )
         connections = Connections(
