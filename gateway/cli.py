@@ -14,8 +14,7 @@ from gateway.commands import (
     doctor,
     facts,
     fhir,
-    imports,
-    nightscout,
+        imports, nightscout,
     outbox,
     pair,
     quarantine,
@@ -43,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"passerelle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
-        run, check, doctor, scan, radio, pair, nightscout, readings, imports, summary, facts, quarantine, outbox,
+        run, check, doctor, scan, radio, pair, nightscout, readings, imports, summary, facts, gaps, intake,
+        quarantine, outbox,
         decode, fhir, simulate,
     ):  # fmt: skip
         module.register(commands)

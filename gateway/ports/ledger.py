@@ -25,8 +25,8 @@ class Ledger(Protocol):
         """An outage begins. While one of that subject and reason is open this changes nothing."""
         ...
 
-    async def end(self, subject: str, reason: OutageReason | None, at: datetime) -> int:
-        """Whatever is open of that subject (None: for any reason) ends at `at`; returns how many did."""
+    async def end(self, subject: str | None, reason: OutageReason | None, at: datetime) -> int:
+        """Whatever is open of that subject and reason (None: of any) ends at `at`; returns how many did."""
         ...
 
     async def record(self, outage: Outage) -> None:

@@ -20,7 +20,7 @@ ON CONFLICT (subject, reason, began_at) DO NOTHING
 """
 _END = """
 UPDATE outage SET ended_at = max(?3, began_at)
-WHERE ended_at IS NULL AND subject = ?1 AND (?2 IS NULL OR reason = ?2)
+WHERE ended_at IS NULL AND (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR reason = ?2)
 """
 _RECORD = """
 INSERT INTO outage (subject, reason, began_at, ended_at, detail) VALUES (?, ?, ?, ?, ?)
@@ -64,8 +64,8 @@ class SqliteLedger:
             lambda connection: connection.execute(_BEGIN, (subject, reason.value, micros(at), detail))
         )
 
-    async def end(self, subject: str, reason: OutageReason | None, at: datetime) -> int:
-        """Whatever is open of that subject ends; returns how many did."""
+    async def end(self, subject: str | None, reason: OutageReason | None, at: datetime) -> int:
+        """Whatever is open of that subject and reason ends; returns how many did."""
         word = None if reason is None else reason.value
         return await self._writer.run(lambda connection: connection.execute(_END, (subject, word, micros(at))).rowcount)
 
