@@ -45,6 +45,7 @@ from gateway.summaries import Summaries
 from gateway.supervisor import supervise
 from gateway.web.app import create_app
 from gateway.web.door import Door
+from gateway.web.leftovers import Leftovers
 from gateway.web.view import View
 
 __all__ = ["BluetoothBackends", "Running", "open_pairing", "run_gateway"]
@@ -140,8 +141,19 @@ async def run_gateway(
             house = ZoneInfo(settings.gateway.time_zone)
             mqtt = next((source for source in sources if isinstance(source, MqttSource)), None)
             strangers = None if mqtt is None else mqtt.strangers
+            leftovers = Leftovers(store.quarantine, store.ledger, store.readings, store.registry, clock, house)
             view = View(
-                store.readings, store.registry, summaries, clock, people, names, radios, house, caretaker, strangers
+                store.readings,
+                store.registry,
+                summaries,
+                clock,
+                people,
+                names,
+                radios,
+                house,
+                caretaker,
+                strangers,
+                leftovers,
             )
             url = await _serve(stack, view, changes, settings, clock, office)
 
