@@ -34,8 +34,8 @@ _REASONS: Final[dict[QuarantineReason, tuple[str, str]]] = {
 }
 _GAPS: Final[dict[GapReason, tuple[str, str]]] = {
     GapReason.MEMORY_WRAPPED: (
-        "Pas de mesure depuis {} : effacées par l'appareil.",
-        "No reading since {}: overwritten.",
+        "Pas de mesure depuis {} : l'appareil les a effacées.",
+        "No reading since {}: the device has overwritten them.",
     ),
     GapReason.WARM_UP: ("Pas de mesure depuis {} : le capteur démarre.", "No reading since {}: the sensor warms up."),
     GapReason.GATEWAY_OFF: (
