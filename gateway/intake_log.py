@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ LONGEST_LINE: Final = 32 * 1024 * 1024
 """Octets; a longer line is none of a log."""
 
 _HIGHEST_QOS = 2
+_Z_AND_OFFSET: Final = re.compile(r"Z(?=[+-]\d{4}$)")
+"""mosquitto_sub 2.0 writes the local time, a Z, and then the zone's offset, which is what counts."""
 _NOTHING: Final = CommitReceipt()
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -130,7 +133,8 @@ def _instant(document: Mapping[str, Any]) -> datetime | None:
     if value is None:
         return None
     try:
-        instant = datetime.fromisoformat(value) if type(value) is str else None
+        text = _Z_AND_OFFSET.sub("", value) if type(value) is str else ""
+        instant = datetime.fromisoformat(text) if text else None
         if instant is None or instant.tzinfo is None:
             raise BadLine(f"{name} is an instant with its zone")
         return instant.astimezone(UTC)

@@ -145,11 +145,7 @@ def test_every_injected_hole_is_found_and_no_other(holes: list[tuple[int, int]],
     seen = [Seen(START + step * FIVE, "s") for step in kept]
     shuffled = [*seen, *seen[::3]]
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    expected = [
-        (before, after, after - before - 1)
-        for before, after in pairwise(kept)
-        if after - before - 1 >= 3
-    ]
+    expected = [(before, after, after - before - 1) for before, after in pairwise(kept) if after - before - 1 >= 3]
     found = [
         (round((g.start - START) / FIVE), round((g.end - START) / FIVE), g.missing) for g in gaps_of_series(shuffled)
     ]
