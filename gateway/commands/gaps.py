@@ -89,7 +89,7 @@ def _object(missing: Missing) -> dict[str, object]:
 def _sentence(missing: Missing, zone: ZoneInfo) -> str:
     gap = missing.gap
     start, end = gap.start.astimezone(zone), gap.end.astimezone(zone)
-    until = "now" if gap.is_open else f"{end:%Y-%m-%d %H:%M}"
+    until = f"{end:%Y-%m-%d %H:%M}{' and on' if gap.is_open else ''}"
     count = f"{gap.missing} {'reading' if gap.missing == 1 else 'readings'}"
     also = "".join(f"; {_WORDS[reason]}" for reason in gap.also)
     detail = f" ({gap.detail})" if gap.detail else ""
