@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from gateway.adapters.sources.mqtt.decode import BatchDecoder
 from gateway.adapters.sources.mqtt.packets import Publish
+from gateway.adapters.sources.mqtt.single import SingleDecoder
 from gateway.clock import EARLIEST_NOW
 from gateway.model import Batch, CommitReceipt, Quarantined, Reading
 from gateway.ports import Intake
@@ -208,7 +208,7 @@ class LogFeed:
         http: None: HTTP lines are told to be ignored.
     """
 
-    def __init__(self, intake: Intake, decoder: BatchDecoder, clock: LogClock, http: HttpFeed | None = None) -> None:
+    def __init__(self, intake: Intake, decoder: SingleDecoder, clock: LogClock, http: HttpFeed | None = None) -> None:
         self._intake = intake
         self._decoder = decoder
         self._clock = clock
@@ -221,7 +221,9 @@ class LogFeed:
         if isinstance(logged, LoggedRequest):
             return await self._request(logged)
         message = Publish(logged.topic, logged.payload, logged.qos, 1 if logged.qos else 0, False, logged.is_retained)
-        batch, sightings = self._decoder.decode([((message,), received_at)], clock_is_trusted=self._clock.is_trusted)
+        batch, sightings = await self._decoder.decode(
+            message, received_at, self._intake, clock_is_trusted=self._clock.is_trusted
+        )
         receipt = await self._intake.submit(batch)
         for sighting in sightings:
             await self._intake.sighted(sighting)

@@ -9,29 +9,30 @@ from collections.abc import Callable
 from datetime import tzinfo
 
 from gateway.adapters.sources.bluetooth.redecode import BluetoothRedecoder
-from gateway.adapters.sources.mqtt.decode import BatchDecoder
 from gateway.adapters.sources.mqtt.redecode import MqttRedecoder
+from gateway.adapters.sources.mqtt.single import SingleDecoder
 from gateway.clock import EARLIEST_NOW
 from gateway.model import DeviceId, SourceKind
-from gateway.ports import ReadingStore
+from gateway.ports import Intake
 from gateway.replaying import Redecoders
 from gateway.settings import Settings
 
 __all__ = ["mqtt_decoder", "redecoders_of"]
 
 
-def redecoders_of(settings: Settings, store: ReadingStore, zone_of: Callable[[DeviceId], tzinfo]) -> Redecoders:
+def redecoders_of(settings: Settings, intake: Intake, zone_of: Callable[[DeviceId], tzinfo]) -> Redecoders:
     """A redecoder for each source, whether it is switched on now or was once.
 
     Args:
+        intake: what was known before.
         zone_of: zone of a device's owner.
     """
     redecoders = Redecoders()
-    redecoders.register(SourceKind.MQTT, MqttRedecoder(mqtt_decoder(settings, zone_of), EARLIEST_NOW))
-    redecoders.register(SourceKind.BLUETOOTH, BluetoothRedecoder(store, zone_of, EARLIEST_NOW))
+    redecoders.register(SourceKind.MQTT, MqttRedecoder(mqtt_decoder(settings, zone_of), intake, EARLIEST_NOW))
+    redecoders.register(SourceKind.BLUETOOTH, BluetoothRedecoder(intake, zone_of, EARLIEST_NOW))
     return redecoders
 
 
-def mqtt_decoder(settings: Settings, zone_of: Callable[[DeviceId], tzinfo]) -> BatchDecoder:
+def mqtt_decoder(settings: Settings, zone_of: Callable[[DeviceId], tzinfo]) -> SingleDecoder:
     """The decoder that the MQTT source of this configuration uses."""
-    return BatchDecoder(settings.mqtt, zone_of)
+    return SingleDecoder(settings.mqtt, zone_of)

@@ -65,7 +65,7 @@ class House:
         self.clock = LogClock(NOW)
         self.intake = StoreIntake(store.readings, store.registry, Changes())
         self.feeder = LogFeed(self.intake, mqtt_decoder(SETTINGS, lambda _: PARIS), self.clock)
-        self.redecoders = redecoders_of(SETTINGS, store.readings, lambda _: PARIS)
+        self.redecoders = redecoders_of(SETTINGS, self.intake, lambda _: PARIS)
 
     async def feed(self, *messages: LoggedMessage) -> None:
         """As the MQTT source would."""

@@ -192,7 +192,7 @@ async def _replay(arguments: argparse.Namespace) -> int:
         await store.registry.declare(people, devices)
         intake = StoreIntake(store.readings, store.registry, Changes())
         zone_of = await zones_of(store.registry, ZoneInfo(settings.gateway.time_zone))
-        redecoders = redecoders_of(settings, store.readings, zone_of)
+        redecoders = redecoders_of(settings, intake, zone_of)
         reason = QuarantineReason(arguments.reason) if arguments.reason else None
 
         async def chosen() -> AsyncIterator[Replayed]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gateway.adapters.sources.mqtt.decode import BatchDecoder
 from gateway.adapters.sources.mqtt.packets import Publish
+from gateway.adapters.sources.mqtt.single import SingleDecoder
 from gateway.model import Quarantined
-from gateway.ports import Redecoded
+from gateway.ports import Intake, Redecoded
 
 __all__ = ["MqttRedecoder"]
 
@@ -19,12 +19,14 @@ class MqttRedecoder:
     it that says no time then has none, instead of that of a reception that may have been years later.
 
     Args:
-        decoder: as the source has one; not shared with a running source.
+        decoder: the source's.
+        intake: what was known before.
         trusted_from: receptions before this instant were stamped by a clock that cannot have been right.
     """
 
-    def __init__(self, decoder: BatchDecoder, trusted_from: datetime) -> None:
+    def __init__(self, decoder: SingleDecoder, intake: Intake, trusted_from: datetime) -> None:
         self._decoder = decoder
+        self._intake = intake
         self._trusted_from = trusted_from
 
     async def redecode(self, item: Quarantined) -> Redecoded:
@@ -38,7 +40,7 @@ class MqttRedecoder:
             is_duplicate=False,
             is_retained=item.is_retained is not False,
         )
-        batch, _ = self._decoder.decode(
-            [((message,), frame.received_at)], clock_is_trusted=frame.received_at >= self._trusted_from
+        batch, _ = await self._decoder.decode(
+            message, frame.received_at, self._intake, clock_is_trusted=frame.received_at >= self._trusted_from
         )
         return Redecoded(batch)
