@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.devices.procedures.glucose_gap import GAP_FACT
-from gateway.model import Absent, Checkpoint, DeviceId, Metric, Outage, PersonId, StoredReading, TimeQuality
+from gateway.model import Absent, Checkpoint, DeviceId, Metric, Outage, PersonId, SourceKind, StoredReading, TimeQuality
 from gateway.normalise.gaps import (
     Gap,
     Numbered,
@@ -55,6 +55,7 @@ async def missing_readings(
     end: datetime,
     person_id: PersonId | None = None,
     device_id: DeviceId | None = None,
+    metrics: Collection[Metric] | None = None,
 ) -> list[Missing]:
     """Every hole that reaches into start..end, in time order.
 
@@ -63,10 +64,13 @@ async def missing_readings(
 
     Args:
         start, end: aware, UTC; a hole after the last result is open and ends at `end`.
+        metrics: only these; None: all.
     """
     stored = [
         item
-        for item in await store.readings(person_id=person_id, device_id=device_id, start=start - _AROUND, end=end)
+        for item in await store.readings(
+            person_id=person_id, device_id=device_id, metrics=metrics, start=start - _AROUND, end=end
+        )
         if item.reading.time_quality is not TimeQuality.UNKNOWN and item.reading.absent is not Absent.WITHDRAWN
     ]
     outages = await ledger.outages(start=start - _AROUND, end=end)
@@ -133,10 +137,11 @@ def _of_numbers(
 
 def _concerning(outages: Iterable[Outage], items: Iterable[StoredReading]) -> list[Outage]:
     """Outages of the gateway, of the ways by which these readings came, and of their devices."""
-    subjects = {GATEWAY, STORE}
+    subjects: set[str] = set()
     for item in items:
-        subjects.add(item.reading.provenance.source.value)
-        subjects.add(device_subject(item.reading.device_id))
+        source = item.reading.provenance.source
+        if source is not SourceKind.FILE:  # what a person brings is not missed because nobody listened
+            subjects |= {GATEWAY, STORE, source.value, device_subject(item.reading.device_id)}
     return [outage for outage in outages if outage.subject in subjects]
 
 

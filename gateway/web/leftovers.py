@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from gateway.missing import Missing, missing_readings
-from gateway.model import DeviceId, QuarantineReason
+from gateway.model import DeviceId, Metric, QuarantineReason
 from gateway.ports import Clock, Ledger, Quarantine, ReadingStore, Registry
 
 __all__ = ["Leftovers", "OpenGap", "SetAsidePage", "SetAsideRow"]
@@ -105,7 +105,9 @@ class Leftovers:
     async def open_gaps(self) -> dict[DeviceId, OpenGap]:
         """Sensors whose results have stopped coming within the last day, by device."""
         now = self._clock.now()
-        found = await missing_readings(self._store, self._ledger, start=now - _LOOKED_BACK, end=now)
+        found = await missing_readings(
+            self._store, self._ledger, start=now - _LOOKED_BACK, end=now, metrics=(Metric.GLUCOSE_INTERSTITIAL,)
+        )
         gaps: dict[DeviceId, Missing] = {}
         for missing in found:
             if missing.metric is not None and missing.gap.is_open:
