@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters.stores.sqlite import SqliteStore
+from gateway.addresses import AddressBook
 from gateway.changes import Changes
 from gateway.devices.procedures.cgm_checkpoint import CgmCheckpoint
 from gateway.intake import StoreIntake
@@ -26,7 +27,9 @@ from gateway.intake_log import LogClock, LogFeed, LoggedMessage
 from gateway.model import (
     Batch,
     Checkpoint,
+    Device,
     DeviceId,
+    DeviceKind,
     Metric,
     Quarantined,
     QuarantineReason,
@@ -48,7 +51,9 @@ from gateway.sandbox.records import CgmSample, WeighIn
 from gateway.sandbox.records_vital_signs import CuffReading, HeartBeat, SpotCheck, Temperature
 from gateway.settings import Settings
 
-SETTINGS = Settings.model_validate({})
+ADDRESS = "00:00:5E:00:53:07"
+DEVICES = (Device(DeviceId("mi-scale"), DeviceKind.SCALE, "Balance", address=ADDRESS),)
+SETTINGS = Settings.model_validate({"mqtt": {"dialects": [{"dialect": "theengs"}]}})
 PARIS = ZoneInfo("Europe/Paris")
 SCALE = DeviceId("scale-1")
 AT = datetime(2026, 3, 20, 7, 0, tzinfo=UTC)
@@ -64,8 +69,9 @@ class House:
         self.store = store
         self.clock = LogClock(NOW)
         self.intake = StoreIntake(store.readings, store.registry, Changes())
-        self.feeder = LogFeed(self.intake, mqtt_decoder(SETTINGS, lambda _: PARIS), self.clock)
-        self.redecoders = redecoders_of(SETTINGS, self.intake, lambda _: PARIS)
+        addresses = AddressBook(DEVICES, store.enrolments, self.clock)
+        self.feeder = LogFeed(self.intake, mqtt_decoder(SETTINGS, lambda _: PARIS, addresses), self.clock)
+        self.redecoders = redecoders_of(SETTINGS, self.intake, lambda _: PARIS, addresses)
 
     async def feed(self, *messages: LoggedMessage) -> None:
         """As the MQTT source would."""
@@ -251,6 +257,55 @@ async def test_after_a_stop_between_commit_and_resolve_the_readings_are_known(tm
         await home.intake.submit(replace((await redecoder.redecode(row.item)).batch, quarantined=()))
         (one,) = await home.replay_everything()
         assert (ReplayOutcome.READ, 0, 1) == (one.outcome, one.added, one.known)
+
+
+TOPIC = "home/TheengsGateway/BTtoMQTT/00005E005307"
+
+
+def theengs(mass: str = "72.45", claims: str = ADDRESS, *, minute: int = 0) -> LoggedMessage:
+    """A weigh-in as Theengs Gateway publishes it: without name and time."""
+    document = {"id": claims, "name": "MIBFS", "type": "SCALE", "model_id": "XMTZC02HM/XMTZC05HM", "unit": "kg"}
+    payload = json.dumps(document | {"weighing_mode": "person", "weight": float(mass)}).encode()
+    return LoggedMessage(TOPIC, payload, False, 0, AT + timedelta(minutes=minute))
+
+
+def theengs_frame(logged: LoggedMessage) -> RawFrame:
+    """As the source keeps it."""
+    return RawFrame(DeviceId("mi-scale"), SourceKind.MQTT, logged.topic, logged.payload, AT)
+
+
+async def test_a_dialect_is_decoded_again_by_its_own_decoder(tmp_path: Path) -> None:
+    """What neither names nor dates itself is told once, at an unknown time, however often it is replayed; the memory
+    of the running source is left alone."""
+    async with house(tmp_path) as home:
+        await home.plant(theengs_frame(theengs()))
+        (one,) = await home.replay_everything()
+        assert (ReplayOutcome.READ, 1) == (one.outcome, one.added)
+        (reading,) = await home.readings()
+        assert (Decimal("72.45"), TimeQuality.UNKNOWN, AT) == (reading.value, reading.time_quality, reading.received_at)
+        assert [] == await home.store.readings.facts()
+
+
+async def test_a_weigh_in_of_a_dialect_that_is_known_is_not_told_twice(tmp_path: Path) -> None:
+    """It was set aside, and came again: a replay adds nothing to the one that is there."""
+    async with house(tmp_path) as home:
+        await home.feed(theengs(minute=1))
+        before = await home.readings()
+        await home.plant(theengs_frame(theengs()))
+        (one,) = await home.replay_everything()
+        assert (ReplayOutcome.NOTHING, 0) == (one.outcome, one.added)
+        assert before == await home.readings()
+        assert 1 == len(before)
+
+
+async def test_a_dialect_that_contradicts_its_topic_stays_set_aside(tmp_path: Path) -> None:
+    """The topic says whose it is; the source notes how it was delivered."""
+    async with house(tmp_path) as home:
+        await home.feed(theengs(claims="00:00:5E:00:53:99"))
+        (row,) = await home.store.quarantine.rows()
+        assert (QuarantineReason.IDENTITY_MISMATCH, False, 0) == (row.item.reason, row.item.is_retained, row.item.qos)
+        (one,) = await home.replay_everything()
+        assert (ReplayOutcome.STILL, QuarantineReason.IDENTITY_MISMATCH) == (one.outcome, one.reason)
 
 
 # --- Bluetooth ------------------------------------------------------------------------------------------------------

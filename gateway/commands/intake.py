@@ -62,6 +62,7 @@ async def _replay(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterable[bytes], path: Path) -> int:
     from gateway.adapters.stores.sqlite import SqliteStore
+    from gateway.addresses import AddressBook
     from gateway.changes import Changes
     from gateway.intake import StoreIntake
     from gateway.intake_log import BadLine, LogClock, LogFeed, parse_log_line
@@ -73,10 +74,11 @@ async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterabl
     readings = new = 0
     is_json = arguments.format == "json"
     async with SqliteStore.open(path, clock=clock) as store:
-        await store.registry.declare(*settings.household())
+        people, devices = settings.household()
+        await store.registry.declare(people, devices)
         zone_of = await zones_of(store.registry, ZoneInfo(settings.gateway.time_zone))
         intake = StoreIntake(store.readings, store.registry, Changes())
-        feed = LogFeed(intake, mqtt_decoder(settings, zone_of), clock)
+        feed = LogFeed(intake, mqtt_decoder(settings, zone_of, AddressBook(devices, store.enrolments, clock)), clock)
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

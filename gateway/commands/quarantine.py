@@ -180,6 +180,7 @@ def _shown_json(text: str) -> str:
 
 
 async def _replay(arguments: argparse.Namespace) -> int:
+    from gateway.addresses import AddressBook
     from gateway.changes import Changes
     from gateway.clock import SystemClock
     from gateway.intake import StoreIntake
@@ -192,7 +193,7 @@ async def _replay(arguments: argparse.Namespace) -> int:
         await store.registry.declare(people, devices)
         intake = StoreIntake(store.readings, store.registry, Changes())
         zone_of = await zones_of(store.registry, ZoneInfo(settings.gateway.time_zone))
-        redecoders = redecoders_of(settings, intake, zone_of)
+        redecoders = redecoders_of(settings, intake, zone_of, AddressBook(devices, store.enrolments, clock))
         reason = QuarantineReason(arguments.reason) if arguments.reason else None
 
         async def chosen() -> AsyncIterator[Replayed]:

@@ -323,6 +323,20 @@ def test_lines_that_are_none_of_a_log(home: Home) -> None:
     assert 2 == home.run("intake", "replay", str(home.folder / "none.jsonl"))[0]
 
 
+def test_a_dialect_in_a_log(home: Home) -> None:
+    """A captured weigh-in of another program is one weigh-in: told once, its impedance with it."""
+    (home.folder / "hub.toml").write_text(
+        CONFIG.replace('name = "Balance"', 'name = "Balance"\naddress = "5C:CA:D3:70:D4:A2"')
+        + '[mqtt]\n[[mqtt.dialects]]\ndialect = "theengs"\n',
+        encoding="utf-8",
+    )
+    captured = Path(__file__).parents[1] / "fixtures" / "mqtt" / "theengs" / "weigh_in.json"
+    *lines, totals = home.objects("intake", "replay", str(captured), "--format", "json")
+    assert ["body_mass"] == lines[0]["metrics"]
+    assert ["readings", "ignored", "readings", "ignored", "ignored"] == [line["outcome"] for line in lines]
+    assert 2 == totals["totals"]["new"]
+
+
 def test_a_request_without_an_http_intake_is_said(home: Home) -> None:
     """An HTTP line is never taken for something else."""
     line = json.dumps({"source": "http", "method": "post", "path": "/api/v1/entries?token=secret", "body": "[]"})

@@ -40,7 +40,7 @@ class MqttRedecoder:
             is_duplicate=False,
             is_retained=item.is_retained is not False,
         )
-        batch, _ = await self._decoder.decode(
+        batch = await self._decoder.decode_late(
             message, frame.received_at, self._intake, clock_is_trusted=frame.received_at >= self._trusted_from
         )
         return Redecoded(batch)
