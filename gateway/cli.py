@@ -14,10 +14,10 @@ from gateway.commands import (
     doctor,
     facts,
     fhir,
-        imports, nightscout,
     gaps,
     imports,
     intake,
+    nightscout,
     outbox,
     pair,
     quarantine,
@@ -46,8 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         run, check, doctor, scan, radio, pair, nightscout, readings, imports, summary, facts, gaps, intake,
-        quarantine, outbox,
-        decode, fhir, simulate,
+        quarantine, outbox, decode, fhir, simulate,
     ):  # fmt: skip
         module.register(commands)
     return parser
