@@ -14,7 +14,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -205,14 +205,17 @@ class LogFeed:
         intake: of the throw-away store.
         decoder: the MQTT source's.
         clock: moved to each line's instant.
-        http: None: HTTP lines are told to be ignored.
+        listener: opens the HTTP intake at the first request.
     """
 
-    def __init__(self, intake: Intake, decoder: SingleDecoder, clock: LogClock, http: HttpFeed | None = None) -> None:
+    def __init__(
+        self, intake: Intake, decoder: SingleDecoder, clock: LogClock, listener: Callable[[], Awaitable[HttpFeed]]
+    ) -> None:
         self._intake = intake
         self._decoder = decoder
         self._clock = clock
-        self._http = http
+        self._listener = listener
+        self._http: HttpFeed | None = None
 
     async def feed(self, logged: LoggedMessage | LoggedRequest, otherwise: datetime) -> Fed:
         """What `logged` becomes; `otherwise` is its instant where none was noted. Raises StoreUnavailable."""
@@ -232,7 +235,7 @@ class LogFeed:
 
     async def _request(self, request: LoggedRequest) -> Fed:
         if self._http is None:
-            return Fed(note="this gateway has no HTTP intake")
+            self._http = await self._listener()
         seen = _Seen(self._intake)
         note = await self._http.feed(request, seen)
         return Fed(

@@ -11,6 +11,7 @@ from datetime import tzinfo
 from gateway.adapters.sources.bluetooth.redecode import BluetoothRedecoder
 from gateway.adapters.sources.mqtt.redecode import MqttRedecoder
 from gateway.adapters.sources.mqtt.single import SingleDecoder
+from gateway.adapters.sources.nightscout.redecode import CHANNEL, NightscoutRedecoder
 from gateway.clock import EARLIEST_NOW
 from gateway.model import DeviceId, SourceKind
 from gateway.ports import Addresses, Intake
@@ -34,6 +35,7 @@ def redecoders_of(
     mqtt = MqttRedecoder(mqtt_decoder(settings, zone_of, addresses), intake, EARLIEST_NOW)
     redecoders.register(SourceKind.MQTT, mqtt)
     redecoders.register(SourceKind.BLUETOOTH, BluetoothRedecoder(intake, zone_of, EARLIEST_NOW))
+    redecoders.register(SourceKind.HTTP, NightscoutRedecoder(zone_of, EARLIEST_NOW), CHANNEL)
     return redecoders
 
 

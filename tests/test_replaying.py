@@ -23,7 +23,7 @@ from gateway.addresses import AddressBook
 from gateway.changes import Changes
 from gateway.devices.procedures.cgm_checkpoint import CgmCheckpoint
 from gateway.intake import StoreIntake
-from gateway.intake_log import LogClock, LogFeed, LoggedMessage
+from gateway.intake_log import HttpFeed, LogClock, LogFeed, LoggedMessage
 from gateway.model import (
     Batch,
     Checkpoint,
@@ -62,6 +62,10 @@ WALL = datetime(2026, 3, 20, 7, 55)  # noqa: DTZ001 - a device's own clock
 OLD_DECODER = "an older decoder did not understand it"
 
 
+async def _no_listener() -> HttpFeed:
+    raise AssertionError("no request is fed here")
+
+
 class House:
     """A store with the real intake before it and the real decoders beside it."""
 
@@ -70,7 +74,7 @@ class House:
         self.clock = LogClock(NOW)
         self.intake = StoreIntake(store.readings, store.registry, Changes())
         addresses = AddressBook(DEVICES, store.enrolments, self.clock)
-        self.feeder = LogFeed(self.intake, mqtt_decoder(SETTINGS, lambda _: PARIS, addresses), self.clock)
+        self.feeder = LogFeed(self.intake, mqtt_decoder(SETTINGS, lambda _: PARIS, addresses), self.clock, _no_listener)
         self.redecoders = redecoders_of(SETTINGS, self.intake, lambda _: PARIS, addresses)
 
     async def feed(self, *messages: LoggedMessage) -> None:

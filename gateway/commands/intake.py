@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -65,7 +65,8 @@ async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterabl
     from gateway.addresses import AddressBook
     from gateway.changes import Changes
     from gateway.intake import StoreIntake
-    from gateway.intake_log import BadLine, LogClock, LogFeed, parse_log_line
+    from gateway.intake_log import BadLine, HttpFeed, LogClock, LogFeed, parse_log_line
+    from gateway.nightscout_log import NightscoutFeed
     from gateway.redecoders import mqtt_decoder
     from gateway.replaying import zones_of
 
@@ -73,12 +74,18 @@ async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterabl
     outcomes: Counter[str] = Counter()
     readings = new = 0
     is_json = arguments.format == "json"
-    async with SqliteStore.open(path, clock=clock) as store:
+    async with SqliteStore.open(path, clock=clock) as store, AsyncExitStack() as own:
         people, devices = settings.household()
         await store.registry.declare(people, devices)
         zone_of = await zones_of(store.registry, ZoneInfo(settings.gateway.time_zone))
         intake = StoreIntake(store.readings, store.registry, Changes())
-        feed = LogFeed(intake, mqtt_decoder(settings, zone_of, AddressBook(devices, store.enrolments, clock)), clock)
+
+        async def listener() -> HttpFeed:
+            folder = own.enter_context(tempfile.TemporaryDirectory(prefix="passerelle-replay-"))
+            return await own.enter_async_context(NightscoutFeed.open(settings, store, intake, clock, Path(folder)))
+
+        decoder = mqtt_decoder(settings, zone_of, AddressBook(devices, store.enrolments, clock))
+        feed = LogFeed(intake, decoder, clock, listener)
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

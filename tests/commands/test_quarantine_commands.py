@@ -337,12 +337,67 @@ def test_a_dialect_in_a_log(home: Home) -> None:
     assert 2 == totals["totals"]["new"]
 
 
-def test_a_request_without_an_http_intake_is_said(home: Home) -> None:
-    """An HTTP line is never taken for something else."""
-    line = json.dumps({"source": "http", "method": "post", "path": "/api/v1/entries?token=secret", "body": "[]"})
-    _, lines, _ = home.run("intake", "replay", write_log(home.folder, [line]))
-    assert lines[0].startswith("1  POST /api/v1/entries  ")
-    assert "secret" not in "".join(lines)
+def upload(*entries: dict[str, object], path: str = "/api/v1/entries", **headers: str) -> str:
+    """An upload of a phone app."""
+    return json.dumps(
+        {
+            "source": "http",
+            "method": "POST",
+            "path": path,
+            "headers": {"content-type": "application/json"} | headers,
+            "body": json.dumps(entries),
+            "received_at": (AT + timedelta(minutes=1)).isoformat(),
+        }
+    )
+
+
+def test_requests_are_answered_by_the_real_listener(home: Home) -> None:
+    """Each visitor of the log is let in as a device of its own; one who shows nothing is turned away; no secret and no
+    value is told."""
+    entry = {"type": "sgv", "sgv": 123, "date": int(AT.timestamp() * 1000), "direction": "Flat", "device": "xDrip"}
+    secret = {"api-secret": "a" * 40}
+    log = write_log(
+        home.folder,
+        [
+            upload(entry, {"type": "sgv", "sgv": "x", "date": int(AT.timestamp() * 1000)}, **secret),
+            upload(entry, **secret),
+            upload(entry, path="/api/v1/entries.json?token=phone-0123456789abcdef"),
+            upload(entry),
+            json.dumps({"source": "http", "method": "GET", "path": "/api/v1/status.json"}),
+        ],
+    )
+    kept = str(home.folder / "passerelle.db")
+    *lines, _ = home.objects("intake", "replay", log, "--format", "json", "--keep", kept)
+    assert ["readings", "duplicate", "readings", "ignored", "ignored"] == [line["outcome"] for line in lines]
+    assert ["malformed", None, None, None, None] == [line.get("reason") for line in lines]
+    assert [200, 200, 200, 401, 200] == [int(line["note"].removeprefix("answered ")) for line in lines]
+    assert "POST /api/v1/entries.json" == lines[2]["where"]
+    told = json.dumps(lines)
+    assert not any(word in told for word in ("aaaa", "0123456789abcdef", "123.", '"123"'))
+    stored = home.objects("readings")
+    assert {"nightscout-1", "nightscout-2"} == {line["device"] for line in stored}
+    assert {"2026-03-20T07:01:00Z"} == {line["received_at"] for line in stored}
+    (row,) = home.objects("quarantine", "list")
+    assert ("http", "nightscout/v1/entries", "nightscout-1") == (row["source"], row["channel"], row["device"])
+    (again,) = home.objects("quarantine", "replay", "--all")
+    assert ("still", "malformed") == (again["outcome"], again["reason"])
+
+
+def test_an_entry_that_is_understood_today(home: Home) -> None:
+    """What an older release refused of an upload becomes the reading of that upload."""
+    entry = {"type": "sgv", "sgv": 123, "date": int(AT.timestamp() * 1000), "direction": "Flat"}
+    frame = RawFrame(
+        DeviceId("sensor"),
+        SourceKind.HTTP,
+        "nightscout/v1/entries",
+        json.dumps(entry).encode(),
+        AT + timedelta(minutes=1),
+    )
+    home.plant(Quarantined(frame, QuarantineReason.MALFORMED, "an older release"))
+    (again,) = home.objects("quarantine", "replay", "--all")
+    assert ("read", 1) == (again["outcome"], again["added"])
+    (stored,) = home.objects("readings")
+    assert (123, "2026-03-20T07:00:00Z", "camille") == (stored["value"], stored["effective_at"], stored["person"])
 
 
 @pytest.mark.parametrize(
