@@ -113,8 +113,10 @@ class NightscoutFeed:
         if any(shown):
             headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
             url = url.without_query_params(*(name for name in _SECRET_FIELDS if name in url.query))
-            headers["api-secret"] = await self._secret_for(hashlib.sha256(repr(shown).encode()).digest())
-        self._relay.target = intake
+            secret = await self._secret_for(hashlib.sha256(repr(shown).encode()).digest())
+            if secret is None:
+                return "more visitors than a replay keeps apart"
+            headers["api-secret"] = secret
         try:
             async with self._session.request(
                 request.method, url, data=request.body or None, headers=headers, allow_redirects=False
@@ -124,12 +126,12 @@ class NightscoutFeed:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return "the listener could not be asked this"
 
-    async def _secret_for(self, digest: bytes) -> str:
-        """The header of our own secret for a visitor; one device each."""
+    async def _secret_for(self, digest: bytes) -> str | None:
+        """The header of our own secret for a visitor; one device each. None: there are too many."""
         if (known := self._secrets.get(digest)) is not None:
             return known
         if len(self._secrets) >= _MOST_VISITORS:
-            return next(iter(self._secrets.values()))
+            return None
         device_id = DeviceId(f"nightscout-{len(self._secrets) + 1}")
         await self._store.registry.declare([], [Device(device_id, DeviceKind.CGM, device_id, person_id=_SOMEBODY)])
         secret, token = new_secret(), new_token(device_id)
