@@ -35,6 +35,7 @@ from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
 from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
+from gateway.outages import BrokerReport, OutageWatch
 from gateway.pairing.desk import PairingDesk
 from gateway.pairing.household import Household
 from gateway.pairing.office import PairingOffice
@@ -44,6 +45,7 @@ from gateway.summaries import Summaries
 from gateway.supervisor import supervise
 from gateway.web.app import create_app
 from gateway.web.door import Door
+from gateway.web.leftovers import Leftovers
 from gateway.web.view import View
 
 __all__ = ["BluetoothBackends", "Running", "open_pairing", "run_gateway"]
@@ -113,6 +115,8 @@ async def run_gateway(
         zones = _zones(settings)
         sources = _sources(settings, clock, backends, zones, AddressBook(devices, store.enrolments, clock))
         radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
+        watch = _outage_watch(store, clock, sources)
+        stack.push_async_callback(watch.farewell)
         caretaker = _caretaker(store, clock, radios)
         office = open_pairing(settings, store, sources, clock, backends, zones, people, changes.announce, caretaker)
         routes = []
@@ -137,8 +141,19 @@ async def run_gateway(
             house = ZoneInfo(settings.gateway.time_zone)
             mqtt = next((source for source in sources if isinstance(source, MqttSource)), None)
             strangers = None if mqtt is None else mqtt.strangers
+            leftovers = Leftovers(store.quarantine, store.ledger, store.readings, store.registry, clock, house)
             view = View(
-                store.readings, store.registry, summaries, clock, people, names, radios, house, caretaker, strangers
+                store.readings,
+                store.registry,
+                summaries,
+                clock,
+                people,
+                names,
+                radios,
+                house,
+                caretaker,
+                strangers,
+                leftovers,
             )
             url = await _serve(stack, view, changes, settings, clock, office)
 
@@ -161,6 +176,7 @@ async def run_gateway(
             keep("planner", planner.run)
             if routes:
                 keep("dispatcher", dispatcher.run)
+            keep("outages", watch.run)
             keep("retention", lambda: _purge(store, clock, settings.store.raw_retention_days))
             if office is not None:
                 keep("pairing", office.run)
@@ -193,6 +209,20 @@ def _caretaker(store: SqliteStore, clock: Clock, source: BluetoothSource | None)
     if source is None:
         return Caretaker(store.readings, store.registry, clock)
     return Caretaker(store.readings, store.registry, clock, standings=source.states, permissions=source.permissions)
+
+
+def _outage_watch(store: SqliteStore, clock: Clock, sources: Sequence[Source]) -> OutageWatch:
+    radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
+    mqtt = next((source for source in sources if isinstance(source, MqttSource)), None)
+    return OutageWatch(
+        store.ledger,
+        store.registry,
+        store.readings,
+        clock,
+        reports=None if radios is None else radios.reports,
+        broker=None if mqtt is None else lambda: BrokerReport(mqtt.is_connected, mqtt.counters.sessions_lost),
+        spells=store.take_unavailable_spells,
+    )
 
 
 def open_pairing(

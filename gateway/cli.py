@@ -14,10 +14,13 @@ from gateway.commands import (
     doctor,
     facts,
     fhir,
+    gaps,
     imports,
+    intake,
     nightscout,
     outbox,
     pair,
+    quarantine,
     radio,
     readings,
     run,
@@ -42,8 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"passerelle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
-        run, check, doctor, scan, radio, pair, nightscout, readings, imports, summary, facts, outbox, decode, fhir,
-        simulate,
+        run, check, doctor, scan, radio, pair, nightscout, readings, imports, summary, facts, gaps, intake,
+        quarantine, outbox, decode, fhir, simulate,
     ):  # fmt: skip
         module.register(commands)
     return parser

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TextIO
 import simplejson
 
 from gateway.errors import ConfigurationError
-from gateway.ports import AccessTokens, ReadingStore, Registry
+from gateway.ports import AccessTokens, Enrolments, Ledger, Quarantine, ReadingStore, Registry
 from gateway.settings import Settings, load_settings
 
 __all__ = [
@@ -61,6 +61,21 @@ class OpenedStore(Protocol):
     @property
     def access(self) -> AccessTokens:
         """Tokens of programs outside."""
+        ...
+
+    @property
+    def enrolments(self) -> Enrolments:
+        """Devices that people added."""
+        ...
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What was set aside."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """When the gateway could not hear, and why."""
         ...
 
 

@@ -4,6 +4,7 @@ from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, Q
 from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
+from gateway.model.outage import Outage, OutageReason
 from gateway.model.pairing import Enrolment, Farewell, PairingAttempt, PairingFailure, PairingState
 from gateway.model.people import Consent, ConsentState, Device, DeviceKind, Person
 from gateway.model.radio import Neighbour, RadioReport, RadioState
@@ -54,6 +55,8 @@ __all__ = [
     "Metric",
     "MetricInfo",
     "Neighbour",
+    "Outage",
+    "OutageReason",
     "OutboxId",
     "PairingAttempt",
     "PairingFailure",

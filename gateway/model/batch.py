@@ -44,11 +44,20 @@ class QuarantineReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A payload set aside, with the reason and a sentence that holds no value."""
+    """A payload set aside.
+
+    Attributes:
+        frame: the payload.
+        reason, detail: why, and the same as a sentence that holds no value.
+        is_retained: MQTT: the broker had kept it, so that it is no news; None: not known, or not MQTT.
+        qos: MQTT: as delivered; None likewise.
+    """
 
     frame: RawFrame
     reason: QuarantineReason
     detail: str
+    is_retained: bool | None = None
+    qos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

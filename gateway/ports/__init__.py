@@ -10,6 +10,8 @@ from gateway.ports.addresses import Addresses, Stranger
 from gateway.ports.clock import Clock
 from gateway.ports.documents import Documents, KeptDocument
 from gateway.ports.intake import DeviceSighting, Intake, Source
+from gateway.ports.ledger import Ledger
+from gateway.ports.quarantine import Quarantine, Redecoded, Redecoder, SetAside
 from gateway.ports.radios import Bonds, PairingQuestions, Radios
 from gateway.ports.registry import Enrolments, Registry
 from gateway.ports.space import HealthSpace
@@ -28,11 +30,16 @@ __all__ = [
     "HealthSpace",
     "Intake",
     "KeptDocument",
+    "Ledger",
     "PairingQuestions",
+    "Quarantine",
     "Radios",
     "ReadingStore",
+    "Redecoded",
+    "Redecoder",
     "Registry",
     "Rights",
+    "SetAside",
     "Source",
     "Stranger",
 ]

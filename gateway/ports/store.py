@@ -102,7 +102,7 @@ class ReadingStore(Protocol):
         ...
 
     async def quarantined(self, *, limit: int = 100) -> list[Quarantined]:
-        """Payloads set aside, newest first."""
+        """Payloads set aside and not resolved, newest first; see `Quarantine` for more about them."""
         ...
 
     async def dirty_days(self, *, limit: int = 200) -> list[DirtyDay]:

@@ -26,6 +26,7 @@ from gateway.pairing.office import PairingOffice
 from gateway.settings import WebSettings
 from gateway.web.care_words import care_sentence
 from gateway.web.door import Door
+from gateway.web.leftovers import SetAsidePage
 from gateway.web.pairing import add_pairing
 from gateway.web.radio_words import radio_sentence
 from gateway.web.sameorigin import PageTokens
@@ -91,6 +92,7 @@ def create_app(
     app[_LANGUAGE], app[_STREAMS], app[_ENDING] = language, set(), asyncio.Event()
     app.router.add_get("/", _index)
     app.router.add_get("/fragment", _fragment)
+    app.router.add_get("/set-aside", _set_aside)
     app.router.add_get("/events", _events)
     app.router.add_get("/health", _health)
     app.router.add_get("/api/radio", _radio)
@@ -162,6 +164,14 @@ async def _index(request: web.Request) -> web.StreamResponse:
 
 async def _fragment(request: web.Request) -> web.StreamResponse:
     return await _render(request, "content.html")
+
+
+async def _set_aside(request: web.Request) -> web.StreamResponse:
+    """What was received and gave no reading, without what it holds."""
+    leftovers = request.app[_VIEW].leftovers
+    aside = SetAsidePage((), 0) if leftovers is None else await leftovers.set_aside()
+    html = request.app[_PAGES].get_template("set_aside.html").render(aside=aside, t=_texts(request))
+    return web.Response(text=html, content_type="text/html")
 
 
 async def _health(request: web.Request) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from gateway.model import DepartureState, DeviceKind, Meal, Unit, convert
+from gateway.web.leftover_texts import LEFTOVER_WORDS
 from gateway.web.pairing_texts import PAIRING_WORDS
 
 __all__ = ["LANGUAGES", "Texts", "choose_language"]
@@ -69,10 +70,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Les mesures de {} appareil(s) attendent de savoir à qui elles sont.",
         "Readings of {} device(s) wait to know whose they are.",
     ),
-    "quarantined": (
-        "{} messages illisibles ou invraisemblables ont été mis de côté.",
-        "{} unreadable or implausible messages were set aside.",
-    ),
     "strangers": (
         "Entendus par MQTT et non enregistrés : {} appareil(s) que personne n'a ajoutés",
         "Heard over MQTT and not recorded: {} device(s) that nobody added",
@@ -96,6 +93,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "other_language": ("English", "Français"),
     **PAIRING_WORDS,
+    **LEFTOVER_WORDS,
 }
 _MEALS: Final = {
     Meal.FASTING: ("à jeun", "fasting"),

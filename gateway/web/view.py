@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -32,6 +32,7 @@ from gateway.model import (
 from gateway.ports import Clock, Radios, ReadingStore, Registry, Stranger
 from gateway.summaries import Summaries
 from gateway.web.charts import DayCurve, WeightCurve, day_curve, weight_curve
+from gateway.web.leftovers import Leftovers, OpenGap
 from gateway.web.radio_words import RadioLine
 from gateway.web.vital_signs import VITAL_METRICS, VitalRow, vital_rows
 
@@ -106,6 +107,7 @@ class DeviceRow:
     age: timedelta | None
     is_fresh: bool
     cares: tuple[Care, ...] = ()
+    gap: OpenGap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class Page:
     has_destination: bool
     unattributed: int
     quarantined: int
+    mismatched: int
     radios: tuple[RadioLine, ...] = ()
     strangers: tuple[Stranger, ...] = ()
 
@@ -168,6 +171,7 @@ class View:
         house: tzinfo = UTC,
         caretaker: Caretaker | None = None,
         strangers: Callable[[], tuple[Stranger, ...]] | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._strangers = strangers
         self._store = store
@@ -179,6 +183,7 @@ class View:
         self._radios = radios
         self._house = house
         self._caretaker = caretaker
+        self.leftovers = leftovers
 
     async def is_answering(self) -> None:
         """Return when the store does. Raises StoreUnavailable."""
@@ -192,17 +197,23 @@ class View:
         cares = {} if self._caretaker is None else await self._caretaker.look(devices, latest)
         counts = await self._registry.departure_counts()
         departures = await self._registry.departures(limit=_SENT_ROWS)
+        set_aside, mismatched = (0, 0) if self.leftovers is None else await self.leftovers.counts()
+        gaps = {} if self.leftovers is None else await self.leftovers.open_gaps()
         return Page(
             now=now,
             people=tuple([await self._panel(person, latest, now) for person in self._people.values()]),
-            devices=tuple(self._device(device, latest, now, cares.get(device.device_id, ())) for device in devices),
+            devices=tuple(
+                replace(self._device(d, latest, now, cares.get(d.device_id, ())), gap=gaps.get(d.device_id))
+                for d in devices
+            ),
             sent=tuple(self._sent(departure, now) for departure in departures),
             accepted=counts.get(DepartureState.DONE, 0),
             waiting=sum(counts.get(s, 0) for s in DepartureState if s not in (*_SETTLED, DepartureState.DONE)),
             refused=sum(counts.get(s, 0) for s in _SETTLED),
             has_destination=bool(self._destinations),
             unattributed=len({item.reading.device_id for item in latest if item.person_id is None}),
-            quarantined=len(await self._store.quarantined(limit=100)),
+            quarantined=set_aside,
+            mismatched=mismatched,
             radios=self._radio_lines(devices) or (),
             strangers=() if self._strangers is None else self._strangers(),
         )

@@ -78,7 +78,7 @@ def commands_of(parser: argparse.ArgumentParser, prefix: str = "gateway") -> Ite
             yield from commands_of(sub, f"{prefix} {name}")
 
 
-@pytest.mark.parametrize("name", ["README.md", "commands.md", "simulate.md"])
+@pytest.mark.parametrize("name", ["README.md", "commands.md", "gaps.md", "quarantine.md", "simulate.md"])
 def test_every_console_example_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +88,8 @@ def test_every_console_example_runs(
     for block in blocks(text, "toml"):
         if block.startswith("# hub.toml\n"):
             (tmp_path / "hub.toml").write_text(block, encoding="utf-8")
+    for block in blocks(text, "jsonl"):
+        (tmp_path / "log.jsonl").write_text(block, encoding="utf-8")
     ran = 0
     for command, expected in examples(text):
         program, *arguments = shlex.split(command)

@@ -299,7 +299,7 @@ async def test_what_waits_is_counted(tmp_path: Path, client: aiohttp.ClientSessi
         await site.commit(reading(FIVE_MIN, "93.21", metric=Metric.BODY_MASS, device="found"))
         words = _words((await _get(client, f"{site.url}/"))[1])
     assert "Les mesures de 1 appareil(s) attendent" in words
-    assert "1 messages illisibles ou invraisemblables" in words
+    assert "Un message a été mis de côté." in words
     assert "93,2" not in words
 
 

@@ -38,6 +38,7 @@ from gateway.settings import WebSettings
 from gateway.summaries import Summaries
 from gateway.web.app import create_app
 from gateway.web.door import Door
+from gateway.web.leftovers import Leftovers
 from gateway.web.view import View
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -132,6 +133,7 @@ async def serve(
     async with SqliteStore.open(folder / "passerelle.db", clock=clock) as store:
         await store.registry.declare(people, devices)
         summaries = Summaries(store.readings, clock, known)
+        leftovers = Leftovers(store.quarantine, store.ledger, store.readings, store.registry, clock, PARIS)
         view = View(
             store.readings,
             store.registry,
@@ -142,6 +144,7 @@ async def serve(
             radios,
             PARIS,
             strangers=lambda: strangers,
+            leftovers=leftovers,
         )
         door = None if access_code is None else Door(SecretStr(access_code), clock)
         application = create_app(view, changes, WebSettings(), language=language, door=door)

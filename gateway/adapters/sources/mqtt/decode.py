@@ -104,10 +104,10 @@ class BatchDecoder:
                 payload = message.payload
                 frame = RawFrame(device_id, SourceKind.MQTT, channel, payload[:limit], received_at)
                 if device_id is None:
-                    quarantined.append(Quarantined(frame, QuarantineReason.MALFORMED, kind))
+                    quarantined.append(_set_aside(message, frame, QuarantineReason.MALFORMED, kind))
                 elif len(payload) > limit:
                     detail = f"more than {limit} bytes"
-                    quarantined.append(Quarantined(frame, QuarantineReason.TOO_LARGE, detail))
+                    quarantined.append(_set_aside(message, frame, QuarantineReason.TOO_LARGE, detail))
                 elif kind == "reading":
                     is_retained = message.is_retained
                     at = (device_id, is_retained, received_at)
@@ -130,14 +130,14 @@ class BatchDecoder:
                         first = decoded.problems[0]
                         more = len(decoded.problems) - 1
                         detail = f"{first.detail} (and {more} more)" if more else first.detail
-                        quarantined.append(Quarantined(frame, first.reason, detail))
+                        quarantined.append(_set_aside(message, frame, first.reason, detail))
                     if not is_retained and device_id not in sightings:
                         sightings[device_id] = DeviceSighting(device_id, received_at)
                 else:
                     try:
                         status = parse_status_message(payload)
                     except Refused as error:
-                        quarantined.append(Quarantined(frame, error.reason, str(error)))
+                        quarantined.append(_set_aside(message, frame, error.reason, str(error)))
                     else:
                         if not message.is_retained and status.is_online is not False:
                             sightings[device_id] = _sighting(device_id, received_at, status)
@@ -154,6 +154,10 @@ class BatchDecoder:
                     return topic, DeviceId(device), kind
                 return topic[:_LONGEST_CHANNEL], None, "the topic does not name a device by our rules"
         return topic[:_LONGEST_CHANNEL], None, "the topic is not one of ours"
+
+
+def _set_aside(message: Publish, frame: RawFrame, reason: QuarantineReason, detail: str) -> Quarantined:
+    return Quarantined(frame, reason, detail, message.is_retained, message.qos)
 
 
 def _sighting(device_id: DeviceId, heard_at: datetime, status: DeviceStatus) -> DeviceSighting:

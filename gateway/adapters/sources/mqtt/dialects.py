@@ -197,11 +197,11 @@ class DialectDecoder:
         )
         if len(message.payload) > self._limit:
             detail = f"more than {self._limit} bytes"
-            harvest.quarantined.append(Quarantined(frame, QuarantineReason.TOO_LARGE, detail))
+            harvest.quarantined.append(_set_aside(message, frame, QuarantineReason.TOO_LARGE, detail))
             return
         if is_contradicted:
             detail = "topic and payload do not agree on the device"
-            harvest.quarantined.append(Quarantined(frame, QuarantineReason.IDENTITY_MISMATCH, detail))
+            harvest.quarantined.append(_set_aside(message, frame, QuarantineReason.IDENTITY_MISMATCH, detail))
             self._warn_of(device_id)
             return
         self._hand_over(said, address, foreign)
@@ -229,7 +229,7 @@ class DialectDecoder:
             harvest.frames.append(frame)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            harvest.quarantined.append(Quarantined(frame, problems[0].reason, f"{problems[0].detail}{more}"))
+            harvest.quarantined.append(_set_aside(message, frame, problems[0].reason, f"{problems[0].detail}{more}"))
         has_spoken = bool(said.records or said.untimed or said.adverts)
         if origin is Origin.LIVE and has_spoken and device_id not in harvest.sightings:
             harvest.sightings[device_id] = DeviceSighting(device_id, received_at)
@@ -273,6 +273,10 @@ class DialectDecoder:
         if device_id not in self._mismatches:
             self._mismatches.add(device_id)
             log.warning("mqtt.identity_mismatch", device=device_id, hint="see the quarantine; said once per device")
+
+
+def _set_aside(message: Publish, frame: RawFrame, reason: QuarantineReason, detail: str) -> Quarantined:
+    return Quarantined(frame, reason, detail, message.is_retained, message.qos)
 
 
 def _origin(foreign: Foreign) -> Origin:

@@ -50,6 +50,8 @@ class EncodedQuarantine:
     payload: bytes
     reason: str
     detail: str
+    is_retained: bool | None
+    qos: int | None
 
 
 @dataclass(slots=True)
@@ -93,6 +95,8 @@ def _quarantine(batch: Batch) -> Iterator[EncodedQuarantine]:
             frame.payload[:QUARANTINE_PAYLOAD_BYTES],
             item.reason.value,
             item.detail.encode("utf-8", "backslashreplace").decode(),
+            item.is_retained,
+            item.qos,
         )
 
 

@@ -76,11 +76,17 @@ SELECT coalesce((SELECT max(row_id) FROM reading), 0),
 """
 
 _QUARANTINE = """
-INSERT INTO quarantine (digest, origin, received_at, payload, reason, detail) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO quarantine (digest, origin, received_at, payload, reason, detail, is_retained, qos)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (digest) DO UPDATE SET
-  origin = excluded.origin, received_at = excluded.received_at, reason = excluded.reason, detail = excluded.detail
-WHERE (excluded.received_at, excluded.reason, excluded.detail) < (received_at, reason, detail)
+  origin = excluded.origin, received_at = excluded.received_at, reason = excluded.reason, detail = excluded.detail,
+  is_retained = excluded.is_retained, qos = excluded.qos
+WHERE (excluded.received_at, excluded.reason, excluded.detail, coalesce(excluded.is_retained, 2),
+  coalesce(excluded.qos, -1))
+  < (received_at, reason, detail, coalesce(is_retained, 2), coalesce(qos, -1))
 """
+
+_REOPEN = "UPDATE quarantine SET resolved_at = NULL, resolution = NULL WHERE digest = ? AND resolved_at < ?"
 
 
 def ensure_device(connection: sqlite3.Connection, device_id: DeviceId) -> int:
@@ -215,7 +221,10 @@ class Ingest:
     def _quarantine(self, connection: sqlite3.Connection, item: EncodedQuarantine) -> bool:
         known = connection.execute("SELECT 1 FROM quarantine WHERE digest = ?", (item.digest,)).fetchone()
         origin = self._origin(connection, item.origin)
-        connection.execute(_QUARANTINE, (item.digest, origin, item.received_at, item.payload, item.reason, item.detail))
+        row = (item.digest, origin, item.received_at, item.payload, item.reason, item.detail)
+        connection.execute(_QUARANTINE, (*row, item.is_retained, item.qos))
+        if known is not None:
+            connection.execute(_REOPEN, (item.digest, item.received_at))
         return known is None
 
 

@@ -171,12 +171,13 @@ class SqliteReadings:
         return None if row is None else _frame(*row)
 
     async def quarantined(self, *, limit: int = 100) -> list[Quarantined]:
-        """Payloads set aside, newest first, each cut to 64 KiB."""
+        """Payloads set aside and not resolved, newest first, each cut to 64 KiB."""
 
         def read(connection: sqlite3.Connection) -> list[tuple[str, bytes, int, str, str]]:
             return connection.execute(
                 "SELECT o.text, q.payload, q.received_at, q.reason, q.detail FROM quarantine q"
-                " JOIN origin o ON o.id = q.origin ORDER BY q.received_at DESC, q.id DESC LIMIT ?",
+                " JOIN origin o ON o.id = q.origin WHERE q.resolved_at IS NULL"
+                " ORDER BY q.received_at DESC, q.id DESC LIMIT ?",
                 (limit,),
             ).fetchall()
 

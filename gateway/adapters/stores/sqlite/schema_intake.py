@@ -39,6 +39,7 @@ CREATE TABLE outage (
   UNIQUE (subject, reason, began_at)
 ) STRICT;
 CREATE INDEX outage_time ON outage (began_at);
+CREATE TABLE sign_of_life (id INTEGER PRIMARY KEY CHECK (id = 0), at INTEGER NOT NULL) STRICT;
 CREATE TABLE clock_session (
   boot_id TEXT PRIMARY KEY,
   state TEXT NOT NULL
@@ -82,4 +83,6 @@ CREATE TABLE access_token (
 QUARANTINE = """
 ALTER TABLE quarantine ADD COLUMN resolved_at INTEGER;
 ALTER TABLE quarantine ADD COLUMN resolution TEXT;
+ALTER TABLE quarantine ADD COLUMN is_retained INTEGER;
+ALTER TABLE quarantine ADD COLUMN qos INTEGER;
 """

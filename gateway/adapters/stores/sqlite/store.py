@@ -13,7 +13,9 @@ from gateway.adapters.stores.sqlite.codec import micros
 from gateway.adapters.stores.sqlite.database import connect, prepare_file, translated
 from gateway.adapters.stores.sqlite.documents import SqliteDocuments
 from gateway.adapters.stores.sqlite.enrolments import SqliteEnrolments
+from gateway.adapters.stores.sqlite.ledger import SqliteLedger
 from gateway.adapters.stores.sqlite.migrations import migrate
+from gateway.adapters.stores.sqlite.quarantine import SqliteQuarantine
 from gateway.adapters.stores.sqlite.reader import Readers
 from gateway.adapters.stores.sqlite.readings import SqliteReadings
 from gateway.adapters.stores.sqlite.registry import SqliteRegistry
@@ -34,6 +36,8 @@ class SqliteStore:
         enrolments: the `Enrolments`.
         access: the `AccessTokens`.
         documents: the `Documents`.
+        quarantine: the `Quarantine`.
+        ledger: the `Ledger`.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
@@ -44,6 +48,8 @@ class SqliteStore:
         self.enrolments = SqliteEnrolments(writer, readers)
         self.access = SqliteAccessTokens(writer, readers)
         self.documents = SqliteDocuments(writer, readers)
+        self.quarantine = SqliteQuarantine(writer, readers)
+        self.ledger = SqliteLedger(writer, readers)
 
     @classmethod
     @asynccontextmanager
@@ -76,6 +82,10 @@ class SqliteStore:
     def transactions(self) -> int:
         """Write transactions committed since opening; each costs one fsync."""
         return self._writer.transactions
+
+    def take_unavailable_spells(self) -> list[tuple[datetime, datetime]]:
+        """From when to when nothing could be written, UTC, as far as it is over; each is told once."""
+        return self._writer.take_spells()
 
     async def watch(self) -> None:
         """Wait for as long as the store can write at all.

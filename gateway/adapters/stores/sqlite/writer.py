@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar, cast
 
 import structlog
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 _GROUP_ITEMS = 2_000
 _GROUP_READINGS = 20_000
+_SPELLS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class Writer:
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="store.writer", daemon=True)
-        self._unavailable_since: float | None = None
+        self._unavailable_since: tuple[float, datetime] | None = None
+        self._spells: deque[tuple[datetime, datetime]] = deque(maxlen=_SPELLS)
         self._ended = asyncio.Event()
         self.transactions = 0
         """Transactions committed."""
@@ -88,6 +91,13 @@ class Writer:
     async def commit(self, batch: EncodedBatch) -> CommitReceipt:
         """Durable when it returns. Waits while the queue is full. Raises StoreUnavailable, PermanentError."""
         return cast("CommitReceipt", await self._submit(batch))
+
+    def take_spells(self) -> list[tuple[datetime, datetime]]:
+        """From when to when nothing could be written, UTC, since the last call; the newest of very many."""
+        taken = []
+        while self._spells:
+            taken.append(self._spells.popleft())
+        return taken
 
     async def sighted(self, sighting: DeviceSighting) -> None:
         """Durable when it returns. Errors as `commit`."""
@@ -221,12 +231,14 @@ class Writer:
 
     def _note_unavailable(self, reason: str) -> None:
         if self._unavailable_since is None:
-            self._unavailable_since = self._clock.monotonic()
+            self._unavailable_since = self._clock.monotonic(), self._clock.now()
             log.error("store.became_unavailable", reason=reason)
 
     def _note_available(self) -> None:
         if self._unavailable_since is not None:
-            log.info("store.became_available", after_s=round(self._clock.monotonic() - self._unavailable_since, 1))
+            monotonic, began_at = self._unavailable_since
+            log.info("store.became_available", after_s=round(self._clock.monotonic() - monotonic, 1))
+            self._spells.append((began_at, self._clock.now()))
             self._unavailable_since = None
 
 
