@@ -31,6 +31,7 @@ from gateway.model import (
     Provenance,
     Reading,
     SourceKind,
+    TimeMethod,
     TimeQuality,
     Unit,
 )
@@ -86,6 +87,7 @@ def test_a_plain_record() -> None:
         original_unit=Unit.MG_DL,
         context=Context(sample_type="capillary_whole_blood", sample_location="finger"),
         device_time=datetime(2025, 2, 3, 2, 50, 6),  # noqa: DTZ001
+        time_method=TimeMethod.CLOCK_UNCHECKED,
     )
     (reading,) = glucose_readings(RECORD, None, CONTACT, frame=3).readings
     assert expected == reading
