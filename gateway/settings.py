@@ -73,6 +73,9 @@ class GatewaySettings(_Section):
 
     time_zone: Zone = Field(default="Europe/Paris", description="Zone of the house, for devices without an owner.")
     language: Literal["fr", "en"] = Field(default="fr", description="Language of the pages when a browser has no wish.")
+    clock: Literal["auto", "trusted"] = Field(
+        default="auto", description="trusted: this machine's clock is right, although it cannot show why."
+    )
     log_format: Literal["console", "json"] = Field(default="console", description="Log lines for people or machines.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

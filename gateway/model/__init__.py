@@ -1,6 +1,7 @@
 """The domain's words. Imports the standard library only, does no I/O, knows no protocol."""
 
 from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, QuarantineReason, RawFrame
+from gateway.model.clock import ClockSession, RepairedHistory, UntrustedSpell
 from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
@@ -35,6 +36,7 @@ __all__ = [
     "Bound",
     "BoundKind",
     "Checkpoint",
+    "ClockSession",
     "CommitReceipt",
     "Consent",
     "ConsentState",
@@ -71,12 +73,14 @@ __all__ = [
     "RawFrame",
     "Reading",
     "ReadingKey",
+    "RepairedHistory",
     "SourceKind",
     "StoredReading",
     "TimeConfidence",
     "TimeMethod",
     "TimeQuality",
     "Unit",
+    "UntrustedSpell",
     "WeightDay",
     "WeightTrend",
     "convert",

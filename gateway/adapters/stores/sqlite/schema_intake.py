@@ -53,8 +53,8 @@ BEGIN
   INSERT OR REPLACE INTO unplanned (row_id, mark) SELECT NEW.row_id, last FROM change;
 END;
 """
-"""`clock_session` holds what the gateway's clock knew in each boot of the machine; see `clock_log`. A reading of which the
-time becomes known must be decided again: what is unknown does not leave."""
+"""`clock_session` holds what the gateway's clock knew in each boot of the machine; see `clock_log`. A reading of which
+the time becomes known must be decided again: what is unknown does not leave."""
 
 DOCUMENTS = """
 CREATE TABLE document (
