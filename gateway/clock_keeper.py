@@ -116,8 +116,7 @@ class ClockKeeper:
             await asyncio.sleep(grace_s)
             await self._repair(session.boot_id)
         if self._stepped:
-            step, now = self._stepped, self._clock.now()
-            moved = await self._records.shift_schedule(now - step, step)
+            moved = await self._records.shift_schedule(self._stepped)
             self._stepped = timedelta()
             _log.info("clock.schedule_moved", rows=moved)
             self._on_change()

@@ -58,7 +58,10 @@ class ClockLog(Protocol):
         """
         ...
 
-    async def shift_schedule(self, before: datetime, step: timedelta) -> int:
-        """After a clock that said `before` was set by `step`: what was to be tried later than `before`, and what is
-        leased, keeps its distance; returns how many rows moved."""
+    async def shift_schedule(self, step: timedelta) -> int:
+        """After the clock was set by `step`: leases keep their length, and where it was set back, what waits to be
+        tried is tried no later than it would have been. Returns how many rows moved.
+
+        Set forward, what waits falls due early, which costs nothing.
+        """
         ...

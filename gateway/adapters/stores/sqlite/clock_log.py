@@ -127,22 +127,20 @@ class SqliteClockLog:
         """Move what was received during that boot's spell, once."""
         return await self._writer.run(lambda connection: _repair(connection, boot_id, zone_of))
 
-    async def shift_schedule(self, before: datetime, step: timedelta) -> int:
-        """Rows of the outbox keep their distance from now."""
+    async def shift_schedule(self, step: timedelta) -> int:
+        """What waits in the outbox keeps its distance from now."""
 
         def shift(connection: sqlite3.Connection) -> int:
             moved = step // timedelta(microseconds=1)
-            waiting = connection.execute(
-                "UPDATE outbox SET not_before = not_before + ?"
-                " WHERE state IN ('pending', 'unknown') AND not_before > ?",
-                (moved, micros(before)),
+            rows = connection.execute(
+                "UPDATE outbox SET leased_until = leased_until + ? WHERE state = 'leased'", (moved,)
             ).rowcount
-            return (
-                waiting
-                + connection.execute(
-                    "UPDATE outbox SET leased_until = leased_until + ? WHERE state = 'leased'", (moved,)
-                ).rowcount
-            )
+            if moved >= 0:
+                return rows
+            return connection.execute(
+                "UPDATE outbox SET not_before = not_before + ? WHERE state IN ('pending', 'unknown', 'leased')",
+                (moved,),
+            ).rowcount
 
         return await self._writer.run(shift)
 
