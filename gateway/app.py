@@ -123,7 +123,7 @@ async def run_gateway(
                 on_change=lambda: _tell(followers),
             )
             await keeper.begin()
-        intake = StoreIntake(store.readings, store.registry, changes)
+        intake = StoreIntake(store.readings, store.registry, changes, zone_of=_zone_of(settings, zones))
         everybody = {person.person_id: person for person in await store.registry.people()} | people
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
         sources = _sources(settings, clock, backends, zones, AddressBook(devices, store.enrolments, clock))

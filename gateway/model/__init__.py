@@ -24,6 +24,7 @@ from gateway.model.reading import (
     TimeQuality,
 )
 from gateway.model.summary import GlucoseDay, GlucosePeriod, WeightDay, WeightTrend
+from gateway.model.travel import Itinerary, Leg, zone_of_text, zone_text
 from gateway.model.units import MG_DL_PER_MMOL_L, Unit, convert
 
 __all__ = [
@@ -53,6 +54,8 @@ __all__ = [
     "Farewell",
     "GlucoseDay",
     "GlucosePeriod",
+    "Itinerary",
+    "Leg",
     "Meal",
     "Metric",
     "MetricInfo",
@@ -85,4 +88,6 @@ __all__ = [
     "WeightTrend",
     "convert",
     "is_identifier",
+    "zone_of_text",
+    "zone_text",
 ]

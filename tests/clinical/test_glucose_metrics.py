@@ -200,7 +200,7 @@ def test_a_value_is_judged_in_the_unit_it_was_measured_in() -> None:
 @pytest.mark.parametrize(
     ("day", "slots"), [(date(2026, 3, 29), 276), (date(2026, 10, 25), 300), (date(2026, 3, 28), 288)]
 )
-def test_days_when_clocks_change(day: date, slots: int) -> None:
+def test_e10_days_when_clocks_change(day: date, slots: int) -> None:
     """The short day in March has 276 slots, the long one in October 300; a full sensor is 100 % active on both."""
     start, end = local_day_bounds(day, PARIS)
     readings = [_reading(start + timedelta(minutes=5 * n), 100) for n in range(slots)]

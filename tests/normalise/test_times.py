@@ -38,7 +38,7 @@ def _utc(text: str) -> datetime:
         ("2005-01-01T01:00:00", "2005-01-01T00:00:00", 60),
     ],
 )
-def test_local_clocks_in_paris(wall: str, utc: str, offset_min: int) -> None:
+def test_e4_local_clocks_in_paris(wall: str, utc: str, offset_min: int) -> None:
     """A wall clock without zone is read in the owner's zone, on both sides of each change of clocks."""
     is_ambiguous = wall in {"2026-03-29T02:30:00", "2026-10-25T02:30:00"}
     method = TimeMethod.CLOCK_AMBIGUOUS if is_ambiguous else TimeMethod.CLOCK_UNCHECKED
@@ -76,7 +76,7 @@ def test_a_clock_that_was_never_changed_for_winter() -> None:
     assert Placed(_utc("2026-10-26T06:00:00"), 60, TimeQuality.CORRECTED, TimeMethod.OFFSET_MEASURED) == after
 
 
-def test_a_clock_that_ran_on_through_the_hour_that_exists_twice() -> None:
+def test_e4_a_clock_that_ran_on_through_the_hour_that_exists_twice() -> None:
     """Two records an hour apart by a clock that ran on are an hour apart, on the night when clocks go back too."""
     walls = [_wall("2026-10-25T02:30:00"), _wall("2026-10-25T03:30:00")]
     first, second = (place_corrected(wall, NOW, PARIS, timedelta(minutes=5)).effective_at for wall in walls)
@@ -151,7 +151,7 @@ def test_a_change_of_our_clocks_does_not_move_a_wrong_one(at_contact: str, measu
         "9999-12-31T23:59:59",
     ],
 )
-def test_impossible_times_are_not_believed(wall: str | None) -> None:
+def test_e1_impossible_times_are_not_believed(wall: str | None) -> None:
     """A time before 2005 or after reception leaves a stored record unknown, and puts a live one at reception."""
     device_time = None if wall is None else _wall(wall)
     stored = place_device_time(device_time, NOW, PARIS)
@@ -160,7 +160,7 @@ def test_impossible_times_are_not_believed(wall: str | None) -> None:
     assert Placed(NOW, 60, TimeQuality.RECEIVED, TimeMethod.RECEPTION) == live
 
 
-def test_ten_minutes_ahead_are_tolerated() -> None:
+def test_e8_ten_minutes_ahead_are_tolerated() -> None:
     """A device whose clock runs ten minutes ahead is believed; the limit itself belongs to it."""
     ahead = place_device_time(_wall("2026-11-01T13:10:00"), NOW, PARIS)
     assert Placed(NOW + timedelta(minutes=10), 60, TimeQuality.DEVICE, TimeMethod.CLOCK_UNCHECKED) == ahead
@@ -179,7 +179,7 @@ def test_ten_minutes_ahead_are_tolerated() -> None:
         (datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))), TimeQuality.UNKNOWN),
     ],
 )
-def test_instants(instant: datetime, quality: TimeQuality) -> None:
+def test_e8_instants(instant: datetime, quality: TimeQuality) -> None:
     """A source that knows the instant is believed between 2005 and ten minutes after reception, and never crashes."""
     placed = place_instant(instant, NOW, PARIS)
     assert quality is placed.quality
