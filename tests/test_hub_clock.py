@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import structlog
 from clock_kit import ADA, NOW, SCALE, FakeMachine, at_work
 from structlog.testing import capture_logs
 
@@ -33,6 +34,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ASLEEP = datetime(1970, 1, 1, tzinfo=UTC)
 MES = DestinationId("mes")
 _PATIENCE_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def every_line() -> None:
+    """Whatever an earlier test made of the log."""
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +14,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -54,6 +56,12 @@ PARIS, NEW_YORK, TOKYO = ZoneInfo("Europe/Paris"), ZoneInfo("America/New_York"),
 ADA, METER, SENSOR = PersonId("ada"), DeviceId("meter"), DeviceId("sensor")
 RECEIVED = datetime(2026, 6, 10, 18, 0, tzinfo=UTC)
 RESET = datetime(2000, 1, 1)  # noqa: DTZ001 - a meter's clock has no zone
+
+
+@pytest.fixture(autouse=True)
+def every_line() -> None:
+    """Whatever an earlier test made of the log."""
+    structlog.reset_defaults()
 
 
 def wall(day: int, hour: int, minute: int = 0) -> datetime:
@@ -338,10 +346,8 @@ async def test_e5_the_store_and_the_figures_know_the_trip(tmp_path: Path) -> Non
 def test_e8_a_reading_from_the_future_is_held_beyond_ten_minutes(ahead_min: int, quality: TimeQuality) -> None:
     """Kept with its own words, at no known time, and it does not leave; nothing crashes."""
     at = RECEIVED + timedelta(minutes=ahead_min)
-    payload = (
-        '{"record":"r1","time":"%s","measurements":[{"metric":"body_mass","value":70.5,"unit":"kg"}]}'
-        % at.isoformat()
-    )
+    measurement = {"metric": "body_mass", "value": 70.5, "unit": "kg"}
+    payload = json.dumps({"record": "r1", "time": at.isoformat(), "measurements": [measurement]})
     contact = Contact(DeviceId("scale"), PARIS, RECEIVED, SourceKind.MQTT, is_live=True)
     decoded = decode_reading_message(payload.encode(), contact, Provenance(SourceKind.MQTT, DECODER))
     (reading,) = decoded.readings
