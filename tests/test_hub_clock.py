@@ -79,6 +79,9 @@ async def test_e6_receptions_are_repaired_once_the_time_is_known(tmp_path: Path)
         assert waiting[0].received_at > EARLIEST_NOW
         await hub.summaries.refresh()
         assert await hub.summaries.weight(ADA) is None
+        registry = hub.store.registry
+        await registry.plan([], [stored.row_id for stored in await registry.unplanned()], NOW)
+        assert await registry.unplanned() == []
 
         machine.uptime_s += 30
         machine.set_to(NOW)
@@ -99,6 +102,7 @@ async def test_e6_receptions_are_repaired_once_the_time_is_known(tmp_path: Path)
         (fact,) = await hub.store.readings.facts(SCALE)
         assert ("clock.repaired", 2) == (fact.name, fact.state["readings"])
         assert hub.changed == 1
+        assert repaired == [stored.reading for stored in await registry.unplanned()]
         await hub.summaries.refresh()
         trend = await hub.summaries.weight(ADA)
         assert trend is not None
