@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import structlog
 from clock_kit import ADA, NOW, SCALE, FakeMachine, at_work
 from structlog.testing import capture_logs
 
+from gateway.app import Running, run_gateway
 from gateway.clock import EARLIEST_NOW, LinuxMachine
 from gateway.hub_clock import Found, HubClock, Lost, Stepped
 from gateway.model import (
@@ -29,11 +31,13 @@ from gateway.model import (
     TimeMethod,
     TimeQuality,
 )
+from gateway.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ASLEEP = datetime(1970, 1, 1, tzinfo=UTC)
 MES = DestinationId("mes")
 _PATIENCE_S = 30.0
+_OPEN = [10_000_000, None, None, False]
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +242,29 @@ def _spell(folder: Path) -> list[object] | None:
     finally:
         connection.close()
     return None if row is None else json.loads(row[0]).get("spell")
+
+
+async def test_e6_a_whole_gateway_waits_for_the_time_and_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gateway run` keeps looking: soon after the network has set the clock it is believed, and that is durable."""
+    machine = FakeMachine(ASLEEP)
+    monkeypatch.setattr("gateway.hub_clock.LinuxMachine", lambda: machine)
+    configured = Settings.model_validate({"store": {"path": tmp_path / "passerelle.db"}, "web": {"enabled": False}})
+    ready: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(run_gateway(configured, started=ready.set_result))
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await ready
+            assert _spell(tmp_path) == [round((EARLIEST_NOW - ASLEEP).total_seconds()) * 10**6 - 9_999_999, *_OPEN]
+            machine.set_to(NOW)
+            for wait_s in itertools.repeat(0.05):
+                if (_spell(tmp_path) or [None] * 5)[4]:
+                    break
+                await asyncio.sleep(wait_s)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def test_e7_two_hours_back_lose_no_schedule(tmp_path: Path) -> None:
