@@ -64,7 +64,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "[nightscout]": (
         settings.NightscoutSettings,
         "The listener for phone apps, see [`sources/nightscout.md`](sources/nightscout.md). `cert_file` and `key_file` "
-        "go together. Beyond this machine it needs them, or `plaintext = \"private_network\"`: everybody in that "
+        'go together. Beyond this machine it needs them, or `plaintext = "private_network"`: everybody in that '
         "network may then read along, and whoever comes from a public address is turned away.",
     ),
     "[bluetooth]": (
