@@ -31,6 +31,7 @@ def settings_for(folder: Path) -> Settings:
     """Bluetooth alone, quick to come back to a device."""
     return Settings.model_validate(
         {
+            "gateway": {"clock": "trusted"},
             "store": {"path": folder / DATABASE},
             "web": {"enabled": False},
             "bluetooth": {

@@ -96,6 +96,7 @@ def settings_for(folder: Path, broker_port: int) -> Settings:
     """The gateway's configuration: both sources on, no page, quick to come back to a device."""
     return Settings.model_validate(
         {
+            "gateway": {"clock": "trusted"},
             "store": {"path": folder / DATABASE},
             "web": {"enabled": False},
             "mqtt": {"enabled": True, "host": "127.0.0.1", "port": broker_port, "tls": False},

@@ -27,12 +27,13 @@ from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.addresses import AddressBook
 from gateway.care import Caretaker
 from gateway.changes import Changes
-from gateway.clock import SystemClock
+from gateway.clock_keeper import ClockKeeper
 from gateway.departures.dispatcher import Dispatcher, Route
 from gateway.departures.planner import Planner, planning_destination
 from gateway.devices.drivers import Permissions, load_drivers
 from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
+from gateway.hub_clock import HubClock
 from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
 from gateway.outages import BrokerReport, OutageWatch
@@ -99,7 +100,9 @@ async def run_gateway(
         ConfigurationError: a secret file or certificate cannot be used.
         StoreUnavailable, StoreTooNew: the database cannot be opened.
     """
-    clock = clock or SystemClock()
+    hub = None
+    if clock is None:
+        clock = hub = HubClock(is_believed=settings.gateway.clock == "trusted")
     backends = backends or BluetoothBackends()
     people_list, devices = settings.household()
     people = {person.person_id: person for person in people_list}
@@ -109,10 +112,20 @@ async def run_gateway(
         )
         await store.registry.declare(people_list, devices)
         changes = Changes()
-        intake = StoreIntake(store.readings, store.registry, changes)
+        followers: list[Callable[[], None]] = [changes.announce]
+        zones = _zones(settings)
+        keeper = None
+        if hub is not None:
+            keeper = ClockKeeper(
+                hub,
+                store.clock_log,
+                _zone_of(settings, zones),
+                on_change=lambda: _tell(followers),
+            )
+            await keeper.begin()
+        intake = StoreIntake(store.readings, store.registry, changes, zone_of=_zone_of(settings, zones))
         everybody = {person.person_id: person for person in await store.registry.people()} | people
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
-        zones = _zones(settings)
         sources = _sources(settings, clock, backends, zones, AddressBook(devices, store.enrolments, clock))
         radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
         watch = _outage_watch(store, clock, sources)
@@ -134,6 +147,7 @@ async def run_gateway(
             on_planned=dispatcher.wake,
             first_of=lambda person_id: people[person_id].glucose_sources if person_id in people else (),
         )
+        followers += [dispatcher.wake, planner.wake]
 
         url = None
         if settings.web.enabled:
@@ -172,6 +186,8 @@ async def run_gateway(
             tasks.create_task(
                 store.watch(), name="store.watch"
             )  # without a store the process must end, to be restarted
+            if keeper is not None:
+                keep("clock", keeper.run)
             keep("summaries", lambda: summaries.run(changed, computed))
             keep("planner", planner.run)
             if routes:
@@ -192,6 +208,11 @@ async def run_gateway(
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
                 started(Running(url, store.readings, store.registry, summaries, changes, office, nightscout))
+
+
+def _tell(followers: Sequence[Callable[[], None]]) -> None:
+    for follow in followers:
+        follow()
 
 
 def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[None]]:
@@ -282,6 +303,11 @@ def _zones(settings: Settings) -> dict[DeviceId, tzinfo]:
     return {DeviceId(device.id): settings.time_zone_of(DeviceId(device.id)) for device in settings.devices}
 
 
+def _zone_of(settings: Settings, zones: Mapping[DeviceId, tzinfo]) -> Callable[[DeviceId], tzinfo]:
+    house = ZoneInfo(settings.gateway.time_zone)
+    return lambda device_id: zones.get(device_id, house)
+
+
 def _sources(
     settings: Settings,
     clock: Clock,
@@ -289,11 +315,7 @@ def _sources(
     zones: Mapping[DeviceId, tzinfo],
     addresses: Addresses,
 ) -> list[Source]:
-    house = ZoneInfo(settings.gateway.time_zone)
-
-    def zone_of(device_id: DeviceId) -> tzinfo:
-        return zones.get(device_id, house)
-
+    zone_of = _zone_of(settings, zones)
     sources: list[Source] = []
     if settings.bluetooth.enabled:
         _, devices = settings.household()
@@ -368,7 +390,8 @@ def _period_of(
 
 async def _purge(store: SqliteStore, clock: Clock, keep_days: int) -> None:
     while True:
-        await store.purge_raw(clock.now() - timedelta(days=keep_days))
+        if clock.is_trusted:  # a clock that is ahead by years would take everything away
+            await store.purge_raw(clock.now() - timedelta(days=keep_days))
         await asyncio.sleep(_PURGE_EVERY_S)
 
 

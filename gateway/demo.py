@@ -166,7 +166,7 @@ def _settings(folder: Path, port: int, broker: Broker, space: RunningSpace) -> S
     secret = folder.resolve() / "secrets"
     return Settings.model_validate(
         {
-            "gateway": {"time_zone": _ZONE.key, "log_level": "warning"},
+            "gateway": {"time_zone": _ZONE.key, "clock": "trusted", "log_level": "warning"},
             "store": {"path": folder / "passerelle.db"},
             "web": {"port": port},
             "bluetooth": {"enabled": True, "revisit_s": 4, "retry_s": 4, "quiet_s": 1.5},

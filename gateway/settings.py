@@ -11,7 +11,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -21,6 +21,7 @@ from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit, 
 from gateway.settings_mappings import MappingSettings
 from gateway.settings_mqtt_dialects import DialectSettings, check_filters
 from gateway.settings_nightscout import NightscoutSettings
+from gateway.settings_people import TravelSettings, Zone, zone_lived_in
 
 __all__ = [
     "AccountSettings",
@@ -49,16 +50,7 @@ def _identifier(text: str) -> str:
     return text
 
 
-def _zone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("not a time zone of the IANA list; write for instance 'Europe/Paris'") from None
-    return text
-
-
 Identifier = Annotated[str, AfterValidator(_identifier)]
-Zone = Annotated[str, AfterValidator(_zone)]
 Oid = Annotated[str, Field(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
 Adapter = Annotated[str, Field(pattern=r"^(hci[0-9]+|([0-9A-F]{2}:){5}[0-9A-F]{2})$")]
 BluetoothAddress = Annotated[str, Field(pattern=r"^([0-9A-F]{2}:){5}[0-9A-F]{2}$")]
@@ -73,6 +65,9 @@ class GatewaySettings(_Section):
 
     time_zone: Zone = Field(default="Europe/Paris", description="Zone of the house, for devices without an owner.")
     language: Literal["fr", "en"] = Field(default="fr", description="Language of the pages when a browser has no wish.")
+    clock: Literal["auto", "trusted"] = Field(
+        default="auto", description="trusted: this machine's clock is right, although it cannot show why."
+    )
     log_format: Literal["console", "json"] = Field(default="console", description="Log lines for people or machines.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -206,6 +201,7 @@ class PersonSettings(_Section):
     id: Identifier
     name: str = Field(min_length=1, max_length=80)
     time_zone: Zone | None = Field(default=None, description="Default: the house's.")
+    travels: tuple[TravelSettings, ...] = ()
     glucose_unit: Literal[Unit.MG_DL, Unit.G_L, Unit.MMOL_L] = Unit.MG_DL
     glucose_sources: tuple[Identifier, ...] = Field(
         default=(),
@@ -328,7 +324,7 @@ class Settings(_Section):
             Person(
                 PersonId(p.id),
                 p.name,
-                ZoneInfo(p.time_zone or self.gateway.time_zone),
+                zone_lived_in(p.time_zone or self.gateway.time_zone, p.travels),
                 p.glucose_unit,
                 tuple(DeviceId(device) for device in p.glucose_sources),
             )
@@ -352,8 +348,8 @@ class Settings(_Section):
     def time_zone_of(self, device_id: DeviceId) -> tzinfo:
         """Zone of the device's owner, else of the house."""
         owner = next((d.person for d in self.devices if d.id == device_id), None)
-        zone = next((p.time_zone for p in self.people if p.id == owner and p.time_zone), self.gateway.time_zone)
-        return ZoneInfo(zone)
+        zones = (person.time_zone for person in self.household()[0] if person.person_id == owner)
+        return next(zones, ZoneInfo(self.gateway.time_zone))
 
 
 def load_settings(path: Path) -> Settings:

@@ -13,11 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gateway import settings, settings_mappings, settings_mqtt_dialects
+from gateway import settings, settings_mappings, settings_mqtt_dialects, settings_people
 from gateway.model import Metric, Unit
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -64,7 +64,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     "[nightscout]": (
         settings.NightscoutSettings,
         "The listener for phone apps, see [`sources/nightscout.md`](sources/nightscout.md). `cert_file` and `key_file` "
-        "go together. Beyond this machine it needs them, or `plaintext = \"private_network\"`: everybody in that "
+        'go together. Beyond this machine it needs them, or `plaintext = "private_network"`: everybody in that '
         "network may then read along, and whoever comes from a public address is turned away.",
     ),
     "[bluetooth]": (
@@ -77,6 +77,11 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
         "(bluetooth-proxies.md). With `local = false` there must be one.",
     ),
     "[[people]]": (settings.PersonSettings, "One table for each person."),
+    "[[people.travels]]": (
+        settings_people.TravelSettings,
+        "One table for each zone that a person has lived in since, see [`time.md`](time.md). Keep them: readings of "
+        "then are placed by them.",
+    ),
     "[[devices]]": (
         settings.DeviceSettings,
         "One table for each device. `scale_user` and `scale_consent_file` go together.",
@@ -156,6 +161,8 @@ def _kind(field: FieldInfo) -> str:
         return ", ".join(f"`{member.value}`" for member in plain)
     if typing.get_origin(plain) is tuple:
         return "list of texts"
+    if plain is AwareDatetime:
+        return "date and time with its offset"
     pattern = next((text for note in notes if (text := getattr(note, "pattern", None))), None)
     name = {bool: "`true`, `false`", int: "whole number", float: "number", str: "text", Path: "path"}[plain]
     if pattern is not None:

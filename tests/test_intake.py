@@ -53,7 +53,7 @@ def batch(sequence: int, epoch: int, *, source: SourceKind = SourceKind.BLUETOOT
     return Batch((reading,), (frame,), (), (Checkpoint(METER, "glucose.records", {"sequence": sequence}),))
 
 
-async def test_result_told_again_under_another_number_is_known(tmp_path: Path) -> None:
+async def test_d9_result_told_again_under_another_number_is_known(tmp_path: Path) -> None:
     """The reading is one, its watermark moves, and both payloads can be looked at."""
     async with SqliteStore.open(tmp_path / "p.db", clock=SystemClock()) as store:
         intake = StoreIntake(store.readings, store.registry, Changes())

@@ -280,6 +280,7 @@ def test_shown_defaults_are_the_defaults(load: Load) -> None:
     shown = load(_uncommented(HUB.read_text(encoding="utf-8")))
     defaults = Settings()
     for section, name in (
+        ("gateway", "clock"),
         ("gateway", "log_format"),
         ("gateway", "log_level"),
         ("store", "raw_retention_days"),

@@ -7,8 +7,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from gateway.clock import SystemClock
 from gateway.commands.common import DEFAULT_CONFIG, Commands, add_config, dump, settings_of, write_line
+from gateway.hub_clock import HubClock
 
 __all__ = ["register"]
 
@@ -32,7 +32,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from gateway.adapters.sources.bluetooth.bluez.look import look_at_host
 
     has_config = arguments.config != DEFAULT_CONFIG or arguments.config.exists()
-    bluetooth = settings_of(arguments).bluetooth if has_config else None
+    settings = settings_of(arguments) if has_config else None
+    bluetooth = None if settings is None else settings.bluetooth
+    is_believed = settings is not None and settings.gateway.clock == "trusted"
     facts = asyncio.run(
         look_at_host(
             bus_address=arguments.bus,
@@ -41,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
             wanted_adapter=bluetooth.adapter if bluetooth is not None else None,
             is_enabled=bluetooth.enabled if bluetooth is not None else None,
             is_local=bluetooth is None or bluetooth.local,
-            clock_is_trusted=SystemClock().is_trusted,
+            clock_is_trusted=HubClock(is_believed=is_believed).is_trusted,
         )
     )
     findings = diagnose(facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -60,10 +60,8 @@ def register(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments) if arguments.config else Settings()
     context, destination_id = _context(settings, arguments.person, arguments.terminology)
-    zone = ZoneInfo(
-        next((p.time_zone for p in settings.people if p.id == arguments.person and p.time_zone), None)
-        or settings.gateway.time_zone
-    )
+    zones = (person.time_zone for person in settings.household()[0] if person.person_id == arguments.person)
+    zone: tzinfo = next(zones, ZoneInfo(settings.gateway.time_zone))
     status = 0
     sensor: dict[tuple[str, str], Reading] = {}
     described = {device.device_id: device for device in settings.household()[1]}
@@ -113,7 +111,7 @@ def _fortnights(
     described: dict[DeviceId, Device],
     context: MesContext,
     destination_id: DestinationId,
-    zone: ZoneInfo,
+    zone: tzinfo,
     person: str | None,
 ) -> Iterator[DepartureDraft]:
     """Closed fortnights, counted from the first day with a reading; a day that is not over closes none."""
@@ -134,7 +132,7 @@ def _fortnights(
         first = last + timedelta(days=1)
 
 
-def _is_over(day: date, zone: ZoneInfo, readings: list[Reading]) -> bool:
+def _is_over(day: date, zone: tzinfo, readings: list[Reading]) -> bool:
     """Whether the data reach the end of `day`, give or take an hour."""
     _, end = local_day_bounds(day, zone)
     newest: datetime = max(reading.effective_at for reading in readings)

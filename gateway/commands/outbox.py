@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from datetime import UTC, datetime, time
 
+from gateway.clock import EARLIEST_NOW
 from gateway.commands.common import Commands, add_config, dump, local_day, opened, settings_of, utc_now, write_line
 from gateway.errors import ConfigurationError
 from gateway.model import Consent, DataType, DepartureState, DestinationId, PersonId
@@ -131,6 +132,8 @@ async def _change(arguments: argparse.Namespace, act: str) -> int:
             write_line(f"Withdrawn. {cancelled} waiting items were cancelled; what was sent before stays there.")
             return 0
         _must_know(settings, arguments)
+        if now < EARLIEST_NOW:  # it would cover everything that was ever measured
+            raise ConfigurationError([("", "this machine's clock cannot be right; set it, then grant")])
         zone = next(person.time_zone for person in people if person.person_id == person_id)
         since = datetime.combine(arguments.since, time(), zone).astimezone(UTC) if arguments.since else now
         until = datetime.combine(arguments.until, time(), zone).astimezone(UTC) if arguments.until else None

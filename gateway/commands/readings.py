@@ -23,7 +23,8 @@ __all__ = ["register"]
 
 _COLUMNS = (
     "effective_at", "local_time", "person", "device", "metric", "value", "unit", "bound", "absent", "original_value",
-    "original_unit", "meal", "is_control_solution", "time_quality", "device_time", "received_at", "record",
+    "original_unit", "meal", "is_control_solution", "time_quality", "time_method", "device_time", "received_at",
+    "record",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -88,6 +89,7 @@ def _row(reading: Reading, person_id: PersonId | None) -> list[object]:
         reading.context.meal.value if reading.context.meal else None,
         "yes" if reading.context.is_control_solution else None,
         reading.time_quality.value,
+        reading.time_method.value if reading.time_method else None,
         reading.device_time.isoformat() if reading.device_time else None,
         reading.received_at.isoformat(),
         reading.record_key,

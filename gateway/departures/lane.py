@@ -83,8 +83,8 @@ class _Gate:
 class Lane:
     """Everything that one destination's dispatcher remembers between rows.
 
-    Holds (accounts left alone) live in memory only: after a restart, perhaps with other credentials, each account is
-    tried once again. While the clock is not trusted nothing is sent.
+    Holds (accounts left alone) live in memory only, by the monotonic clock: after a restart, perhaps with other
+    credentials, each account is tried once again. While the clock is not trusted nothing is sent.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class Lane:
         self._chance = chance
         self._policy = policy
         self._on_settled = on_settled
-        self._held: dict[PersonId, datetime] = {}
-        self._paused_until: datetime | None = None
+        self._held_s: dict[PersonId, float] = {}
+        self._paused_until_s: float | None = None
         self._failures = 0
 
     async def drain(self) -> int:
@@ -125,12 +125,12 @@ class Lane:
 
     async def step(self) -> bool:
         """Handle one due row; False when there is none or nothing may be sent now. Raises StoreUnavailable."""
-        now = self._clock.now()
-        if not self._clock.is_trusted or (self._paused_until is not None and now < self._paused_until):
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        if not self._clock.is_trusted or (self._paused_until_s is not None and now_s < self._paused_until_s):
             return False
-        self._held = {person_id: until for person_id, until in self._held.items() if until > now}
+        self._held_s = {person_id: until_s for person_id, until_s in self._held_s.items() if until_s > now_s}
         rows = await self._registry.lease(
-            self._space.destination_id, now, lease_s=self._lease_s, limit=1, excluded=tuple(self._held)
+            self._space.destination_id, now, lease_s=self._lease_s, limit=1, excluded=tuple(self._held_s)
         )
         for row in rows:
             await self._handle(row)
@@ -233,7 +233,7 @@ class Lane:
 
     def _park(self, row: Departure, error: ReauthNeeded | AccountMismatch) -> _Verdict:
         self._reached()
-        self._held[row.draft.person_id] = self._after(self._policy.park_s)
+        self._held_s[row.draft.person_id] = self._clock.monotonic() + self._policy.park_s
         _log.error(
             "departure.account_parked",
             destination=self._space.destination_id,
@@ -244,9 +244,10 @@ class Lane:
 
     def _wait(self, row: Departure, error: TransientError) -> _Verdict:
         asked_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
-        until = self._after(retry_delay_s(self._policy, row.attempts, self._chance, at_least_s=asked_s))
+        delay_s = retry_delay_s(self._policy, row.attempts, self._chance, at_least_s=asked_s)
+        until = self._after(delay_s)
         if isinstance(error, RateLimited):
-            self._held[row.draft.person_id] = until
+            self._held_s[row.draft.person_id] = self._clock.monotonic() + delay_s
         else:
             self._failed()
         return _Verdict(_unsent_state(row), reason=_words(error), not_before=until)
@@ -256,7 +257,7 @@ class Lane:
         self._failures += 1
         if self._failures >= self._policy.pause_after:
             rounds = self._failures - self._policy.pause_after + 1
-            self._paused_until = self._after(retry_delay_s(self._policy, rounds, self._chance))
+            self._paused_until_s = self._clock.monotonic() + retry_delay_s(self._policy, rounds, self._chance)
             if rounds == 1:
                 _log.warning("space.became_unavailable", destination=self._space.destination_id)
 
@@ -265,7 +266,7 @@ class Lane:
         if self._failures >= self._policy.pause_after:
             _log.info("space.became_available", destination=self._space.destination_id)
         self._failures = 0
-        self._paused_until = None
+        self._paused_until_s = None
 
     def _after(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)

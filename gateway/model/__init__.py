@@ -1,6 +1,7 @@
 """The domain's words. Imports the standard library only, does no I/O, knows no protocol."""
 
 from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, QuarantineReason, RawFrame
+from gateway.model.clock import ClockSession, RepairedHistory, UntrustedSpell
 from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
@@ -23,6 +24,7 @@ from gateway.model.reading import (
     TimeQuality,
 )
 from gateway.model.summary import GlucoseDay, GlucosePeriod, WeightDay, WeightTrend
+from gateway.model.travel import Itinerary, Leg, zone_of_text, zone_text
 from gateway.model.units import MG_DL_PER_MMOL_L, Unit, convert
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Bound",
     "BoundKind",
     "Checkpoint",
+    "ClockSession",
     "CommitReceipt",
     "Consent",
     "ConsentState",
@@ -51,6 +54,8 @@ __all__ = [
     "Farewell",
     "GlucoseDay",
     "GlucosePeriod",
+    "Itinerary",
+    "Leg",
     "Meal",
     "Metric",
     "MetricInfo",
@@ -71,14 +76,18 @@ __all__ = [
     "RawFrame",
     "Reading",
     "ReadingKey",
+    "RepairedHistory",
     "SourceKind",
     "StoredReading",
     "TimeConfidence",
     "TimeMethod",
     "TimeQuality",
     "Unit",
+    "UntrustedSpell",
     "WeightDay",
     "WeightTrend",
     "convert",
     "is_identifier",
+    "zone_of_text",
+    "zone_text",
 ]

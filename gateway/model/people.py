@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.model.ids import DestinationId, DeviceId, PersonId
 from gateway.model.metrics import DataType
+from gateway.model.travel import Itinerary
 from gateway.model.units import Unit
 
 __all__ = ["Consent", "ConsentState", "Device", "DeviceKind", "Person"]
@@ -21,7 +22,7 @@ class Person:
     Attributes:
         person_id: local pseudonym.
         display_name: what the pages call the person; never logged, never sent.
-        time_zone: IANA zone of the person's days.
+        time_zone: IANA zone of the person's days, or several, one after the other.
         glucose_unit: unit shown to the person.
         glucose_sources: the person's own order of devices that measure glucose, the preferred one first; only the
             configuration knows it, no store keeps it.
@@ -29,7 +30,7 @@ class Person:
 
     person_id: PersonId
     display_name: str
-    time_zone: ZoneInfo
+    time_zone: ZoneInfo | Itinerary
     glucose_unit: Unit = Unit.MG_DL
     glucose_sources: tuple[DeviceId, ...] = ()
 

@@ -13,7 +13,7 @@ from gateway.errors import Implausible
 from gateway.model import Context, Metric, Provenance, Reading, Unit
 from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.quantity import to_canonical
-from gateway.normalise.times import Placed, place_device_time, place_reception
+from gateway.normalise.times import CLOCK_TOLERANCE, Placed, place_device_time, place_reception
 
 __all__ = ["FAR_FROM_LAST", "UNAUTHENTICATED", "broadcast_readings"]
 
@@ -95,8 +95,16 @@ def _placed(time_stamp: datetime | None, contact: Contact) -> Placed:
     received_at, zone = contact.received_at, contact.zone
     if time_stamp is not None:
         local_now = received_at.astimezone(zone).replace(tzinfo=None)
-        if abs(local_now - time_stamp) <= _STAMP_TOLERANCE or not contact.is_live:
-            placed = place_device_time(time_stamp, received_at, zone, clock_is_trusted=contact.clock_is_trusted)
+        off = local_now - time_stamp
+        if abs(off) <= _STAMP_TOLERANCE or not contact.is_live:
+            is_checked = contact.is_live and contact.clock_is_trusted and abs(off) <= CLOCK_TOLERANCE
+            placed = place_device_time(
+                time_stamp,
+                received_at,
+                zone,
+                clock_offset=off if is_checked else None,
+                clock_is_trusted=contact.clock_is_trusted,
+            )
             if contact.is_live or abs(placed.effective_at - received_at) <= timedelta(hours=12):
                 return placed
     return place_reception(received_at, zone, is_live=contact.is_live, clock_is_trusted=contact.clock_is_trusted)

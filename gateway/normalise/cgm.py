@@ -8,7 +8,7 @@ from decimal import Decimal
 from gateway.devices.cgm import CgmFeature, CgmRecord
 from gateway.devices.ieee11073 import SfloatSpecial, shifted
 from gateway.errors import Implausible
-from gateway.model import Absent, Bound, BoundKind, Context, Metric, Provenance, Reading, TimeQuality, Unit
+from gateway.model import Absent, Bound, BoundKind, Context, Metric, Provenance, Reading, TimeMethod, TimeQuality, Unit
 from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.glucose import absent_of, bound_kinds
 from gateway.normalise.quantity import to_canonical
@@ -135,9 +135,11 @@ def _placed(start: datetime, time_offset_min: int, contact: Contact) -> Placed:
         is_live=contact.is_live,
         clock_is_trusted=contact.clock_is_trusted,
     )
-    if is_corrected and placed.quality is TimeQuality.DEVICE:
-        return Placed(placed.effective_at, placed.utc_offset_min, TimeQuality.CORRECTED)
-    return placed
+    if placed.quality is not TimeQuality.DEVICE:
+        return placed
+    if is_corrected:
+        return placed._replace(quality=TimeQuality.CORRECTED, method=TimeMethod.OFFSET_MEASURED)
+    return placed._replace(method=TimeMethod.SESSION)
 
 
 def _context(record: CgmRecord, feature: CgmFeature | None) -> Context:

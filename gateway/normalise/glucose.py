@@ -9,7 +9,18 @@ from decimal import Decimal
 from gateway.devices.glucose import KETONE_MEAL, GlucoseContext, GlucoseMeasurement, MedicationUnit
 from gateway.devices.ieee11073 import SfloatSpecial, shifted
 from gateway.errors import Implausible
-from gateway.model import Absent, Bound, BoundKind, Context, Meal, Metric, Provenance, Reading
+from gateway.model import (
+    Absent,
+    Bound,
+    BoundKind,
+    Context,
+    Meal,
+    Metric,
+    Provenance,
+    Reading,
+    TimeMethod,
+    TimeQuality,
+)
 from gateway.normalise.contact import Contact, Normalised
 from gateway.normalise.quantity import to_canonical
 from gateway.normalise.times import Placed, place_corrected, place_device_time, place_reception
@@ -179,7 +190,9 @@ def _placed(measurement: GlucoseMeasurement, contact: Contact, current_offset_mi
     if was_set_since and contact.clock_offset is not None:
         by_clock_now = replace(measurement, time_offset_min=current_offset_min).user_time
         if by_clock_now is not None:
-            return place_corrected(by_clock_now, received_at, zone, contact.clock_offset, is_live=is_live)
+            placed = place_corrected(by_clock_now, received_at, zone, contact.clock_offset, is_live=is_live)
+            is_placed = placed.quality is TimeQuality.CORRECTED
+            return placed._replace(method=TimeMethod.SEGMENT) if is_placed else placed
     return place_device_time(
         measurement.user_time,
         received_at,

@@ -11,7 +11,8 @@ so that a change of our clocks in between does not move them. `device_time` itse
 
 A device time that is impossible, or cannot be true (before 2005, or more than ten minutes after reception), leaves the
 instant unknown for a stored record and takes the time of reception for a live one. While the gateway's own clock cannot
-be trusted, only the limits that do not depend on it count.
+be trusted, only the limits that do not depend on it count; a live record is then unknown too, but by the method
+`RECEPTION`: once it is known how wrong our clock was, its instant is known as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ __all__ = [
     "CLOCK_TOLERANCE",
     "FUTURE_TOLERANCE",
     "Placed",
+    "is_ambiguous",
+    "offset_min",
     "place_corrected",
     "place_device_time",
     "place_instant",
@@ -51,14 +54,15 @@ class Placed(NamedTuple):
     effective_at: datetime
     utc_offset_min: int
     quality: TimeQuality
-    method: TimeMethod | None = None
+    method: TimeMethod
 
 
 def place_reception(received_at: datetime, zone: tzinfo, *, is_live: bool, clock_is_trusted: bool = True) -> Placed:
     """For a record without a usable time: reception when it was measured just now by a clock that is right, else
     unknown."""
     quality = TimeQuality.RECEIVED if is_live and clock_is_trusted else TimeQuality.UNKNOWN
-    return Placed(received_at, _offset_min(received_at, zone), quality)
+    method = TimeMethod.RECEPTION if is_live else TimeMethod.NOTHING
+    return Placed(received_at, offset_min(received_at, zone), quality, method)
 
 
 def place_instant(
@@ -77,7 +81,7 @@ def place_instant(
         utc = datetime.max.replace(tzinfo=UTC)
     if not _EARLIEST <= utc <= latest:
         return place_reception(received_at, zone, is_live=is_live, clock_is_trusted=clock_is_trusted)
-    return Placed(utc, _offset_min(utc, zone), TimeQuality.DEVICE)
+    return Placed(utc, offset_min(utc, zone), TimeQuality.DEVICE, TimeMethod.SOURCE_INSTANT)
 
 
 def place_device_time(
@@ -108,7 +112,19 @@ def place_device_time(
         utc = device_time.replace(tzinfo=zone).astimezone(UTC)
     except OverflowError:
         return place_reception(received_at, zone, is_live=is_live, clock_is_trusted=clock_is_trusted)
-    return place_instant(utc, received_at, zone, is_live=is_live, clock_is_trusted=clock_is_trusted)
+    placed = place_instant(utc, received_at, zone, is_live=is_live, clock_is_trusted=clock_is_trusted)
+    if placed.quality is not TimeQuality.DEVICE:
+        return placed
+    if is_ambiguous(device_time, zone):
+        return placed._replace(method=TimeMethod.CLOCK_AMBIGUOUS)
+    is_checked = clock_offset is not None and clock_is_trusted
+    return placed._replace(method=TimeMethod.CLOCK_CHECKED if is_checked else TimeMethod.CLOCK_UNCHECKED)
+
+
+def is_ambiguous(device_time: datetime, zone: tzinfo) -> bool:
+    """Whether that wall clock (naive) exists twice in `zone`, or not at all: the two readings of it differ."""
+    first, second = (device_time.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return first != second
 
 
 def place_corrected(
@@ -133,9 +149,10 @@ def place_corrected(
     placed = place_instant(utc, received_at, zone, is_live=is_live)
     if placed.quality is not TimeQuality.DEVICE:
         return placed
-    return Placed(placed.effective_at, placed.utc_offset_min, TimeQuality.CORRECTED)
+    return placed._replace(quality=TimeQuality.CORRECTED, method=TimeMethod.OFFSET_MEASURED)
 
 
-def _offset_min(instant: datetime, zone: tzinfo) -> int:
+def offset_min(instant: datetime, zone: tzinfo) -> int:
+    """Offset of `zone` at `instant`, aware; minutes east."""
     offset = instant.astimezone(zone).utcoffset()
     return 0 if offset is None else round(offset.total_seconds() / 60)

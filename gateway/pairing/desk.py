@@ -205,7 +205,7 @@ class PairingDesk:
             async with asyncio.timeout(self._look_s):
                 while True:
                     near = self._neighbour(address)
-                    if near is not None and (self._clock.now() - near.last_heard_at).total_seconds() < _FRESH_S:
+                    if near is not None and abs((self._clock.now() - near.last_heard_at).total_seconds()) < _FRESH_S:
                         return near
                     await asyncio.sleep(_GLANCE_S)
         except TimeoutError as error:

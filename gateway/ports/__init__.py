@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gateway.ports.access import AccessToken, AccessTokens, Rights
 from gateway.ports.addresses import Addresses, Stranger
-from gateway.ports.clock import Clock
+from gateway.ports.clock import Clock, ClockLog
 from gateway.ports.documents import Documents, KeptDocument
 from gateway.ports.intake import DeviceSighting, Intake, Source
 from gateway.ports.ledger import Ledger
@@ -23,6 +23,7 @@ __all__ = [
     "Addresses",
     "Bonds",
     "Clock",
+    "ClockLog",
     "DeviceSighting",
     "DirtyDay",
     "Documents",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -17,6 +17,7 @@ from gateway.model import (
     PersonId,
     Quarantined,
     RawFrame,
+    Reading,
     StoredReading,
     WeightDay,
 )
@@ -43,6 +44,14 @@ class ReadingStore(Protocol):
         Any number of repetitions in any order gives the same store. The same key with other content is a correction:
         the version received last is current (equal times: the larger content digest), earlier versions are kept.
         Device ids that are not registered are created without an owner.
+        """
+        ...
+
+    async def retime(self, moved: Sequence[tuple[StoredReading, Reading]]) -> int:
+        """Give stored readings whose time nobody has said another place: an estimate, or none; returns how many moved.
+
+        Only where the reading is still the one that was read, and still unplaced. An estimate is no sighting: whoever
+        knows the time of the record replaces it.
         """
         ...
 

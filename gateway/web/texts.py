@@ -41,6 +41,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Not enough data: 14 days and 70 % of sensor time are needed.",
     ),
     "finger_sticks": ("Glycémies capillaires", "Finger-sticks"),
+    "time_estimated": ("heure estimée", "estimated time"),
+    "time_ambiguous": ("heure à une heure près", "time uncertain by an hour"),
     "weight": ("Poids", "Weight"),
     "trend": ("tendance", "trend"),
     "weekly_change": ("par semaine", "per week"),

@@ -26,6 +26,7 @@ from gateway.model import (
     PersonId,
     Reading,
     StoredReading,
+    TimeMethod,
     Unit,
     WeightTrend,
 )
@@ -36,7 +37,7 @@ from gateway.web.leftovers import Leftovers, OpenGap
 from gateway.web.radio_words import RadioLine
 from gateway.web.vital_signs import VITAL_METRICS, VitalRow, vital_rows
 
-__all__ = ["DeviceRow", "LatestGlucose", "Page", "PersonPanel", "SentRow", "View"]
+__all__ = ["DeviceRow", "LatestGlucose", "Page", "PersonPanel", "SentRow", "View", "doubt_of"]
 
 _FRESH = {True: timedelta(minutes=20), False: timedelta(days=2)}
 _SENT_ROWS = 12
@@ -66,12 +67,13 @@ class LatestGlucose:
 
 @dataclass(frozen=True, slots=True)
 class Stick:
-    """One finger-stick of today or yesterday."""
+    """One finger-stick of today or yesterday; `doubt`: how its time is uncertain, a key of the texts."""
 
     local_time: datetime
     mg_dl: Decimal | None
     bound: BoundKind | None
     meal: Meal | None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,13 @@ def trend_arrow(rate_mg_dl_min: Decimal | None) -> str:
         if abs(rate_mg_dl_min) > limit:
             return up if rate_mg_dl_min > 0 else down
     return "→"
+
+
+def doubt_of(reading: Reading) -> str | None:
+    """A key of the texts for a time that is an estimate or may be an hour off; None for one that is as good as any."""
+    if reading.time_method is TimeMethod.NEIGHBOURS:
+        return "time_estimated"
+    return "time_ambiguous" if reading.time_method is TimeMethod.CLOCK_AMBIGUOUS else None
 
 
 class View:
@@ -261,7 +270,7 @@ class View:
                 person.time_zone,
             ),
             sticks=tuple(
-                Stick(r.local_time, r.value, r.bound.kind if r.bound else None, r.context.meal)
+                Stick(r.local_time, r.value, r.bound.kind if r.bound else None, r.context.meal, doubt_of(r))
                 for r in reversed(sticks[-4:])
             ),
             weight=trend,

@@ -49,7 +49,7 @@ def meter_with(air: VirtualAir, *, has_date_time: bool = False, behind: timedelt
 
 
 @pytest.mark.parametrize("has_date_time", [False, True])
-async def test_clock_is_set_after_its_error_is_durable(air: VirtualAir, has_date_time: bool) -> None:
+async def test_e2_clock_is_set_after_its_error_is_durable(air: VirtualAir, has_date_time: bool) -> None:
     """Records, then the error as a fact, then the clock; records of before are corrected, those of after are right."""
     meter = meter_with(air, has_date_time=has_date_time)
     await meter.start()

@@ -192,7 +192,7 @@ async def test_damaged_frame_is_kept_as_it_came(air: VirtualAir) -> None:
 # --- a meter: memory and counter ------------------------------------------------------------------------------------
 
 
-async def test_memory_of_ten_records_that_wraps(air: VirtualAir) -> None:
+async def test_d12_memory_of_ten_records_that_wraps(air: VirtualAir) -> None:
     """What the meter still has is read; what it lost between two contacts is lost, and nothing comes twice."""
     everything = records(37)
     meter = await make_meter(air, everything[:12], "memory=10")
@@ -214,7 +214,7 @@ async def test_memory_of_ten_records_that_wraps(air: VirtualAir) -> None:
 
 @pytest.mark.parametrize("read_before", range(1, 8))
 @pytest.mark.parametrize("faults", ["", "memory=8", "drop@9"])
-async def test_counter_that_wraps_at_65535(air: VirtualAir, read_before: int, faults: str) -> None:
+async def test_d8_counter_that_wraps_at_65535(air: VirtualAir, read_before: int, faults: str) -> None:
     """After 65535 comes 0, once each, whether the wrap falls into a contact or between two.
 
     It is the same life of the counter, unless the last record that was read has been overwritten in the same moment as
@@ -237,7 +237,7 @@ async def test_counter_that_wraps_at_65535(air: VirtualAir, read_before: int, fa
     assert {0, 1} if is_undecidable else {0} == {reading.epoch for reading in intake.readings.values()}
 
 
-async def test_counter_that_begins_again(air: VirtualAir) -> None:
+async def test_d8_counter_that_begins_again(air: VirtualAir) -> None:
     """After a repair record 1 is another record 1."""
     meter = await make_meter(air, records(3), "reset-counter@1")
     meter.stays_awake = False
@@ -257,7 +257,7 @@ async def test_counter_that_begins_again(air: VirtualAir) -> None:
 
 
 @pytest.mark.parametrize("says", ["1970-01-01", "2000-01-01T00:00", "2025-01-01T12:00"])
-async def test_clock_that_was_reset(air: VirtualAir, says: str) -> None:
+async def test_e1_clock_that_was_reset(air: VirtualAir, says: str) -> None:
     """A meter whose battery was changed: its own time is kept, the instant comes from the offset at contact."""
     meter = await make_meter(air, [], f"clock={says}")
     assert datetime.fromisoformat(says) == meter.device_time

@@ -121,7 +121,7 @@ async def test_second_visit_fetches_only_what_is_new(air: VirtualAir) -> None:
     assert ("2a52", b"\x01\x01") not in meter.log
 
 
-async def test_counter_reset_opens_an_epoch(air: VirtualAir) -> None:
+async def test_d8_counter_reset_opens_an_epoch(air: VirtualAir) -> None:
     """After a repair the meter counts from 1 again; its new records are not taken for old ones."""
     meter, intake, source = await make_meter(air, records(1, 3)), MemoryIntake(), meter_source(air)
     async with running(source, intake):
@@ -145,7 +145,7 @@ async def test_link_lost_midway_is_taken_up_again(air: VirtualAir, frames: int) 
     assert meter.connections >= (2 if frames < 20 else 1)
 
 
-async def test_wrong_clock_is_corrected_by_the_offset_at_contact(air: VirtualAir) -> None:
+async def test_e2_wrong_clock_is_corrected_by_the_offset_at_contact(air: VirtualAir) -> None:
     """A meter two hours behind: its own time is kept, the instant is corrected."""
 
     def slow() -> datetime:

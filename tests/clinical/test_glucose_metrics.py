@@ -198,10 +198,11 @@ def test_a_value_is_judged_in_the_unit_it_was_measured_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("day", "slots"), [(date(2026, 3, 29), 276), (date(2026, 10, 25), 300), (date(2026, 3, 28), 288)]
+    ("day", "slots"),
+    [(date(2026, 3, 29), 276), (date(2026, 10, 25), 300), (date(2026, 3, 28), 288), (date(2028, 2, 29), 288)],
 )
-def test_days_when_clocks_change(day: date, slots: int) -> None:
-    """The short day in March has 276 slots, the long one in October 300; a full sensor is 100 % active on both."""
+def test_e10_days_when_clocks_change(day: date, slots: int) -> None:
+    """The short day in March has 276 slots, the long one in October 300, a leap day 288; a full sensor is 100 %."""
     start, end = local_day_bounds(day, PARIS)
     readings = [_reading(start + timedelta(minutes=5 * n), 100) for n in range(slots)]
     assert end == readings[-1].effective_at + timedelta(minutes=5)
@@ -209,6 +210,31 @@ def test_days_when_clocks_change(day: date, slots: int) -> None:
     assert (slots, slots) == (figures.count, figures.slots_expected)
     period = glucose_period(CAMILLE, [figures], day, day, PARIS, now=FAR)
     assert Decimal(100) == period.sensor_active_percent
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "slots"),
+    [
+        (date(2026, 3, 20), date(2026, 4, 2), 4020),
+        (date(2026, 10, 20), date(2026, 11, 2), 4044),
+        (date(2028, 2, 20), date(2028, 3, 4), 4032),
+        (date(2028, 2, 28), date(2028, 3, 1), 864),
+    ],
+)
+def test_e10_periods_over_a_short_a_long_and_a_leap_day(first: date, last: date, slots: int) -> None:
+    """A fortnight is 4,020, 4,044 or 4,032 slots of five minutes: half of them are 50 %, to the last digit."""
+    days, number = [], 0
+    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+        start, end = local_day_bounds(day, PARIS)
+        count = (end - start) // timedelta(minutes=5)
+        readings = [_reading(start + timedelta(minutes=5 * n), 100) for n in range(count)]
+        number += count
+        days.append(glucose_day(CAMILLE, day, readings, PARIS))
+    assert slots == number
+    period = glucose_period(CAMILLE, days, first, last, PARIS, now=FAR)
+    assert (slots, Decimal(100)) == (period.count, period.sensor_active_percent)
+    half = [replace(day, count=day.count // 2) for day in days]
+    assert Decimal(50) == glucose_period(CAMILLE, half, first, last, PARIS, now=FAR).sensor_active_percent
 
 
 @pytest.mark.parametrize(("every_min", "slots"), [(1, 1440), (5, 288), (15, 96)])

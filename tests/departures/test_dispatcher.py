@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -36,7 +37,7 @@ from gateway.errors import (
     StoreUnavailable,
     TransientError,
 )
-from gateway.model import DataType, DepartureState, DestinationId, PersonId
+from gateway.model import DataType, DepartureState, DestinationId, OutboxId, PersonId
 
 POLICY = DispatchPolicy()
 DAY_S = 86_400.0
@@ -152,6 +153,24 @@ async def test_account_that_needs_a_person_is_parked(error: Exception) -> None:
     assert (1, 0) == (bench.registry.row().attempts, bench.registry.row(3).attempts)
     await bench.after(1)
     assert ["d2", "d1", "d3"] == bench.space.kept
+
+
+async def test_e7_a_hold_is_no_longer_because_the_clock_was_set_back() -> None:
+    """What is left alone is counted by the clock that nobody sets: an hour is an hour, two hours back or not."""
+    bench = await Bench((1, ANNE), (2, ANNE)).ready()
+    uptime = {"s": 0.0}
+    bench.clock.monotonic = lambda: uptime["s"]  # type: ignore[method-assign]
+    bench.space.script = [RateLimited("patience", retry_after_s=3600)]
+    await bench.after(0)
+    bench.clock.advance(-7200)
+    for row in (1, 2):  # as the keeper of the clock does with what the outbox holds
+        held = bench.registry.rows[OutboxId(row)]
+        due = held.departure.not_before - timedelta(seconds=7200)
+        held.departure = replace(held.departure, not_before=due)
+    for step_s, sent in ((3599, []), (1, ["d1", "d2"])):
+        uptime["s"] += step_s
+        await bench.after(step_s)
+        assert sent == bench.space.kept
 
 
 async def test_lost_answer_is_read_back() -> None:

@@ -23,6 +23,7 @@ from gateway.model import (
     Provenance,
     Reading,
     SourceKind,
+    TimeMethod,
     TimeQuality,
     Unit,
 )
@@ -62,6 +63,7 @@ def test_a_plain_record() -> None:
         context=Context(
             trend_mg_dl_min=Decimal("-1.3"), quality_percent=Decimal("99.5"), status=("rate_of_increase_exceeded",)
         ),
+        time_method=TimeMethod.SESSION,
     )
     (reading,) = cgm_readings(RECORD, START, CONTACT, frame=3).readings
     assert expected == reading

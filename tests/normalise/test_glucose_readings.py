@@ -31,6 +31,7 @@ from gateway.model import (
     Provenance,
     Reading,
     SourceKind,
+    TimeMethod,
     TimeQuality,
     Unit,
 )
@@ -86,6 +87,7 @@ def test_a_plain_record() -> None:
         original_unit=Unit.MG_DL,
         context=Context(sample_type="capillary_whole_blood", sample_location="finger"),
         device_time=datetime(2025, 2, 3, 2, 50, 6),  # noqa: DTZ001
+        time_method=TimeMethod.CLOCK_UNCHECKED,
     )
     (reading,) = glucose_readings(RECORD, None, CONTACT, frame=3).readings
     assert expected == reading
@@ -360,7 +362,7 @@ def _at(time_offset_min: int | None, clock_offset: timedelta | None, current_off
 @pytest.mark.parametrize("was_min", [0, 60, -120, 30_000, None])
 @pytest.mark.parametrize("now_min", [0, 60, -720])
 @pytest.mark.parametrize("behind", [timedelta(seconds=5), timedelta(minutes=9), timedelta(hours=-3)])
-def test_clock_set_by_the_user_between_two_records(was_min: int | None, now_min: int, behind: timedelta) -> None:
+def test_e3_clock_set_by_the_user_between_two_records(was_min: int | None, now_min: int, behind: timedelta) -> None:
     """Whatever the display showed then: the internal clock ran on, and the clock in force was measured at contact."""
     instant = RECEIVED - timedelta(days=1)
     device_now = RECEIVED.astimezone(CONTACT.zone).replace(tzinfo=None) - behind

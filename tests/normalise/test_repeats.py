@@ -54,19 +54,19 @@ def test_rule(other: Reading, expected: bool) -> None:
     assert expected == is_same_result(other, result(5, AT))
 
 
-def test_two_results_of_a_meter_without_seconds_are_kept() -> None:
+def test_d10_two_results_of_a_meter_without_seconds_are_kept() -> None:
     """Equal values in one minute, both stamped with second 0, next to each other in the memory."""
     both = (result(5, ZERO), result(6, ZERO))
     assert both == without_repeats(both, ())
 
 
-def test_two_results_within_a_minute_are_kept() -> None:
+def test_d10_two_results_within_a_minute_are_kept() -> None:
     """Tested twice because the first was doubted: equal values, half a minute apart."""
     both = (result(5, AT), result(6, AT + timedelta(seconds=20)))
     assert both == without_repeats(both, ())
 
 
-def test_memory_that_is_told_again_under_new_numbers_adds_nothing() -> None:
+def test_d9_memory_that_is_told_again_under_new_numbers_adds_nothing() -> None:
     """After a reset with the memory kept, only the new result is new."""
     old = [result(number, AT + timedelta(minutes=number)) for number in range(5)]
     again = [replace(r, epoch=1, record_key=f"{n}@{r.device_time}") for n, r in enumerate(old, start=40)]

@@ -21,6 +21,7 @@ def house_settings(folder: Path, **more: Any) -> Settings:
     """One person, Bluetooth on, no device in the file."""
     return Settings.model_validate(
         {
+            "gateway": {"clock": "trusted"},
             "store": {"path": folder / "passerelle.db"},
             "web": {"port": 0},
             "bluetooth": {"enabled": True, "revisit_s": 0.2, "retry_s": 0.2, "quiet_s": 0.3},

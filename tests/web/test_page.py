@@ -38,6 +38,7 @@ from gateway.model import (
     QuarantineReason,
     RawFrame,
     SourceKind,
+    TimeMethod,
 )
 from gateway.web.view import View
 
@@ -130,6 +131,18 @@ async def test_one_of_two_sources_is_shown(tmp_path: Path, client: aiohttp.Clien
         assert 1 == words.count("95 20 mars")
         await site.commit(replace(phone[0], record_key="x", effective_at=NOW, received_at=NOW))
         assert "201 ↑ mg/dL" in _words((await _get(client, f"{site.url}/"))[1])
+
+
+async def test_e1_and_e4_an_uncertain_time_says_so(site: Site, client: aiohttp.ClientSession) -> None:
+    """A time between neighbours, and one in the hour that exists twice, are marked with a word."""
+    for hours, method in ((3, TimeMethod.NEIGHBOURS), (4, TimeMethod.CLOCK_AMBIGUOUS), (5, TimeMethod.CLOCK_CHECKED)):
+        stick = reading(timedelta(hours=hours), "95", metric=Metric.GLUCOSE_CAPILLARY, device="meter")
+        await site.commit(replace(stick, time_method=method))
+    words = _words((await _get(client, f"{site.url}/"))[1])
+    for shown in ("95 20 mars 09:00 · heure estimée", "95 20 mars 08:00 · heure à une heure près"):
+        assert shown in words
+    assert "07:00 ·" not in words
+    assert "09:00 · estimated time" in _words((await _get(client, f"{site.url}/?lang=en"))[1])
 
 
 async def test_units_are_the_persons(tmp_path: Path, client: aiohttp.ClientSession) -> None:

@@ -48,7 +48,7 @@ from gateway.fhir.terminology import (
     Concept,
     number_of_days_code,
 )
-from gateway.model import Device, GlucosePeriod, Metric, Reading, TimeQuality, Unit
+from gateway.model import Device, GlucosePeriod, Metric, Reading, TimeConfidence, TimeQuality, Unit
 
 __all__ = [
     "MIN_GMI_DAYS",
@@ -71,6 +71,7 @@ _MEAN_2024 = Concept(ANS_TERMS, "MED-969")
 _MEAN_2025 = Concept(LOINC, "99504-3")
 _GMI = Concept(ANS_TERMS, "MED-972")
 _MEAN = {"2024": (_MEAN_2024,), "2025": (_MEAN_2025,), "both": (_MEAN_2025, _MEAN_2024)}
+_UNCERTAIN = frozenset({TimeConfidence.LOW, TimeConfidence.NONE})
 _LEAVING = frozenset({Metric.BODY_MASS, Metric.GLUCOSE_CAPILLARY})
 
 
@@ -87,7 +88,7 @@ def why_not(reading: Reading) -> str | None:
 
     `metric`: the space has no place for it (BMI, which it computes itself, body composition, single sensor readings);
     `absent`, `bound`: no number; `control_solution`; `status`: the meter flagged its own test; `time_unknown`;
-    `implausible`.
+    `time_estimated`: only its neighbours say when; `implausible`.
     """
     if reading.metric not in _LEAVING:
         return "metric"
@@ -104,6 +105,8 @@ def why_not(reading: Reading) -> str | None:
         return "status"
     if reading.time_quality is TimeQuality.UNKNOWN:
         return "time_unknown"
+    if reading.time_method is not None and reading.time_method.confidence in _UNCERTAIN:
+        return "time_estimated"
     return None if reading.metric.info.is_plausible(reading.value) else "implausible"
 
 

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -125,7 +126,7 @@ class NightscoutIntake:
         counters, patience = Counters(), Patience(clock)
         sessions = Sessions(session_key(folder / "nightscout-sessions.key"), clock)
 
-        def zone_of(person_id: PersonId) -> ZoneInfo:
+        def zone_of(person_id: PersonId) -> tzinfo:
             person = people.get(person_id)
             return house if person is None else person.time_zone
 

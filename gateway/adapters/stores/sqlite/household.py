@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 from gateway.adapters.stores.sqlite.codec import optional_instant, optional_micros
 from gateway.adapters.stores.sqlite.figures import person_number
-from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit
+from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit, zone_of_text, zone_text
 
 __all__ = ["DEVICE_COLUMNS", "declare", "device_of", "devices", "people"]
 
@@ -55,7 +54,7 @@ def declare(connection: sqlite3.Connection, people: Sequence[Person], devices: S
     """
     for person in people:
         connection.execute(
-            _PERSON, (person.person_id, person.display_name, person.time_zone.key, person.glucose_unit.value)
+            _PERSON, (person.person_id, person.display_name, zone_text(person.time_zone), person.glucose_unit.value)
         )
     for device in devices:
         owner = 0 if device.person_id is None else person_number(connection, device.person_id)
@@ -85,7 +84,7 @@ def people(connection: sqlite3.Connection) -> list[Person]:
     rows = connection.execute(
         "SELECT person_id, display_name, time_zone, glucose_unit FROM person WHERE id <> 0 ORDER BY person_id"
     )
-    return [Person(PersonId(name), shown, ZoneInfo(zone), Unit(unit)) for name, shown, zone, unit in rows]
+    return [Person(PersonId(name), shown, zone_of_text(zone), Unit(unit)) for name, shown, zone, unit in rows]
 
 
 def devices(connection: sqlite3.Connection) -> list[Device]:

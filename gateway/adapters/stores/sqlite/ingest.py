@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from gateway.adapters.stores.sqlite.codec import ParameterRow, compact
 from gateway.adapters.stores.sqlite.encoded import EncodedBatch, EncodedFrame, EncodedQuarantine
 from gateway.adapters.stores.sqlite.manyrows import compare_rows, execute_rows
-from gateway.adapters.stores.sqlite.merge import merge_version
+from gateway.adapters.stores.sqlite.merge import UNPLACED, Merged, merge_version
 from gateway.adapters.stores.sqlite.schema import local_day
 from gateway.model import CommitReceipt, DeviceId
 
@@ -47,7 +47,7 @@ ON CONFLICT (series, record_key) DO NOTHING
 _COMPARE_READINGS = f"""
 {_INCOMING}
 SELECT json_group_array(json_array(i.ordinal, r.row_id, r.digest = i.digest AND (
-    r.received_at < i.received_at OR (
+    r.received_at < i.received_at AND NOT {UNPLACED.replace("time_quality", "r.time_quality")} OR (
       r.received_at = i.received_at AND r.effective_at = i.effective_at AND r.utc_offset_min = i.utc_offset_min
       AND r.time_quality = i.time_quality AND r.provenance = p.id
     )
@@ -168,22 +168,24 @@ class Ingest:
         compared = compare_rows(connection, _COMPARE_READINGS, rows)
         if len(compared) != len(rows):
             raise sqlite3.IntegrityError("a reading's device, series or provenance is missing")
-        outcomes = [0] * len(rows)  # 0 known, 1 added, 2 corrected
+        outcomes = [0] * len(rows)  # 1 added, else as `Merged`
         taken: set[int] = set()
         for ordinal, row_id, is_known in sorted(compared):
             if row_id > last_row and row_id not in taken:
                 taken.add(row_id)
                 outcomes[ordinal] = 1
-            elif not is_known and merge_version(connection, row_id, rows[ordinal], shift):
-                outcomes[ordinal] = 2
+            elif not is_known:
+                outcomes[ordinal] = merge_version(connection, row_id, rows[ordinal], shift).value
         receipts: list[CommitReceipt] = []
         wanted: set[int] = set()
         at = 0
         for batch in batches:
             mine = outcomes[at : at + len(batch.rows)]
             at += len(batch.rows)
-            receipts.append(CommitReceipt(added=mine.count(1), corrected=mine.count(2), known=mine.count(0)))
-            wanted.update(f for f, outcome in zip(batch.row_frames, mine, strict=True) if outcome and f is not None)
+            corrected = mine.count(Merged.CORRECTION.value) + mine.count(Merged.TIME.value)
+            receipts.append(CommitReceipt(mine.count(1), corrected, mine.count(Merged.KNOWN.value)))
+            is_wanted = (outcome in (1, Merged.CORRECTION.value) for outcome in mine)
+            wanted.update(f for f, new in zip(batch.row_frames, is_wanted, strict=True) if new and f is not None)
         return receipts, wanted
 
     def _origin(self, connection: sqlite3.Connection, text: str) -> int:

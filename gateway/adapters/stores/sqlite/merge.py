@@ -1,17 +1,41 @@
 """Several versions of one record: which is current, and what is kept of the others.
 
-A version is known by its content digest; of repeated sightings of a version the earliest is kept. Current is the
-version with the greatest (first reception, digest). Both rules look at the set of sightings only, never at their order.
+A version is known by its content digest; of repeated sightings of a version the earliest is kept of those that know
+when it was measured, else the earliest: a later contact may tell the time of a record that the first one could not
+place, and does not move one that has its place. Current is the version with the greatest (reception, digest). Both
+rules look at the set of sightings only, never at their order.
+
+An estimate between neighbours is no sighting (see `retiming`): here it counts as not known.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, replace
+from enum import Enum
 
-from gateway.adapters.stores.sqlite.codec import ParameterRow
+from gateway.adapters.stores.sqlite.codec import METHOD_CODES, QUALITY_CODES, ParameterRow
+from gateway.model import TimeMethod, TimeQuality
 
-__all__ = ["merge_version"]
+__all__ = ["UNPLACED", "Merged", "merge_version"]
+
+UNPLACED = (
+    f"(time_quality % {len(QUALITY_CODES)} = {QUALITY_CODES[TimeQuality.UNKNOWN]}"
+    f" OR time_quality / {len(QUALITY_CODES)} = {METHOD_CODES[TimeMethod.NEIGHBOURS]})"
+)
+"""Of a row: nobody has said when it was measured. An SQL expression."""
+_UNKNOWN, _ESTIMATED = QUALITY_CODES[TimeQuality.UNKNOWN], METHOD_CODES[TimeMethod.NEIGHBOURS]
+
+
+class Merged(Enum):
+    """What a sighting was."""
+
+    KNOWN = 0
+    CORRECTION = 2
+    """New content."""
+    TIME = 3
+    """Known content, of which the time is known now."""
+
 
 _COLUMNS = (
     "effective_at, utc_offset_min, time_quality, digest, received_at, value, original_value, original_unit,"
@@ -44,9 +68,22 @@ class _Version:
     raw_id: int | None
     provenance: str
 
-    def sighting(self) -> tuple[int, int, int, int, str]:
+    @property
+    def is_unplaced(self) -> bool:
+        """Nobody has said when it was measured."""
+        way, quality = divmod(self.time_quality, len(QUALITY_CODES))
+        return quality == _UNKNOWN or way == _ESTIMATED
+
+    def sighting(self) -> tuple[bool, int, int, int, int, str]:
         """Orders the sightings of one version; the least is kept."""
-        return self.received_at, self.effective_at, self.utc_offset_min, self.time_quality, self.provenance
+        return (
+            self.is_unplaced,
+            self.received_at,
+            self.effective_at,
+            self.utc_offset_min,
+            self.time_quality,
+            self.provenance,
+        )
 
     def rank(self) -> tuple[int, int]:
         """Orders the versions of one record; the greatest is current."""
@@ -57,8 +94,8 @@ class _Version:
         return tuple(getattr(self, name) for name in self.__slots__)
 
 
-def merge_version(connection: sqlite3.Connection, row_id: int, row: ParameterRow, shift: int) -> bool:
-    """Merge one sighting of the record in row `row_id`; returns whether its content was new.
+def merge_version(connection: sqlite3.Connection, row_id: int, row: ParameterRow, shift: int) -> Merged:
+    """Merge one sighting of the record in row `row_id`; returns what was new about it.
 
     Args:
         connection: inside a transaction.
@@ -79,14 +116,16 @@ def merge_version(connection: sqlite3.Connection, row_id: int, row: ParameterRow
     elif new.sighting() < known.sighting():
         versions[new.digest] = replace(new, raw_id=known.raw_id)
     else:
-        return False
+        return Merged.KNOWN
     winner = max(versions.values(), key=_Version.rank)
     if winner != current:
         connection.execute(_UPDATE, (*winner.values(), row_id))
     connection.execute("DELETE FROM revision WHERE row_id = ?", (row_id,))
     others = [(*version.values(), row_id) for version in versions.values() if version is not winner]
     connection.executemany(_KEEP, others)
-    return known is None
+    if known is None:
+        return Merged.CORRECTION
+    return Merged.TIME if known.is_unplaced and not new.is_unplaced else Merged.KNOWN
 
 
 def _seen(row: ParameterRow, shift: int) -> _Version:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import date, datetime
 
 from gateway.adapters.stores.sqlite import figures, queries
-from gateway.adapters.stores.sqlite.codec import instant, micros, optional_instant, optional_micros
+from gateway.adapters.stores.sqlite.codec import TIMING_CODES, instant, micros, optional_instant, optional_micros
 from gateway.adapters.stores.sqlite.encoded import BatchEncoder, origin_parts
+from gateway.adapters.stores.sqlite.merge import UNPLACED
 from gateway.adapters.stores.sqlite.reader import Readers
 from gateway.adapters.stores.sqlite.writer import Writer
 from gateway.model import (
@@ -23,6 +24,7 @@ from gateway.model import (
     Quarantined,
     QuarantineReason,
     RawFrame,
+    Reading,
     StoredReading,
     WeightDay,
 )
@@ -31,6 +33,10 @@ from gateway.ports import DirtyDay
 __all__ = ["SqliteReadings"]
 
 _NOTHING = CommitReceipt()
+_RETIME = (
+    "UPDATE reading SET effective_at = ?, utc_offset_min = ?, time_quality = ?"  # noqa: S608 - fixed texts only
+    f" WHERE row_id = ? AND received_at = ? AND {UNPLACED}"
+)
 
 
 class SqliteReadings:
@@ -54,6 +60,26 @@ class SqliteReadings:
         if not (batch.readings or batch.frames or batch.quarantined or batch.checkpoints):
             return _NOTHING
         return await self._writer.commit(self._encoder.encode(batch))
+
+    async def retime(self, moved: Sequence[tuple[StoredReading, Reading]]) -> int:
+        """Place readings anew of which nobody has said the time; returns how many moved."""
+
+        def write(connection: sqlite3.Connection) -> int:
+            return sum(
+                connection.execute(
+                    _RETIME,
+                    (
+                        micros(reading.effective_at),
+                        reading.utc_offset_min,
+                        TIMING_CODES[reading.time_quality, reading.time_method],
+                        stored.row_id,
+                        micros(stored.reading.received_at),
+                    ),
+                ).rowcount
+                for stored, reading in moved
+            )
+
+        return await self._writer.run(write)
 
     async def checkpoint(self, device_id: DeviceId, name: str) -> Checkpoint | None:
         """The last committed checkpoint of that name, or None."""

@@ -44,7 +44,17 @@ CREATE TABLE clock_session (
   boot_id TEXT PRIMARY KEY,
   state TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+DROP TRIGGER reading_to_plan;
+CREATE TRIGGER reading_to_plan AFTER UPDATE ON reading
+WHEN NEW.person <> 0 AND (OLD.digest <> NEW.digest OR OLD.person <> NEW.person
+  OR OLD.effective_at <> NEW.effective_at OR OLD.time_quality <> NEW.time_quality)
+BEGIN
+  UPDATE change SET last = last + 1;
+  INSERT OR REPLACE INTO unplanned (row_id, mark) SELECT NEW.row_id, last FROM change;
+END;
 """
+"""`clock_session` holds what the gateway's clock knew in each boot of the machine; see `clock_log`. A reading of which
+the time becomes known must be decided again: what is unknown does not leave."""
 
 DOCUMENTS = """
 CREATE TABLE document (

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.adapters.stores.sqlite.access import SqliteAccessTokens
+from gateway.adapters.stores.sqlite.clock_log import SqliteClockLog
 from gateway.adapters.stores.sqlite.codec import micros
 from gateway.adapters.stores.sqlite.database import connect, prepare_file, translated
 from gateway.adapters.stores.sqlite.documents import SqliteDocuments
@@ -38,6 +39,7 @@ class SqliteStore:
         documents: the `Documents`.
         quarantine: the `Quarantine`.
         ledger: the `Ledger`.
+        clock_log: the `ClockLog`.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
@@ -50,6 +52,7 @@ class SqliteStore:
         self.documents = SqliteDocuments(writer, readers)
         self.quarantine = SqliteQuarantine(writer, readers)
         self.ledger = SqliteLedger(writer, readers)
+        self.clock_log = SqliteClockLog(writer, readers)
 
     @classmethod
     @asynccontextmanager

@@ -187,8 +187,10 @@ def _clock(facts: HostFacts) -> Iterator[Finding]:
     if not facts.clock_is_trusted:
         yield note(
             "clock",
-            "The machine's clock cannot be right: times of readings are marked as doubtful until it is.",
+            "Nothing shows that the machine's clock is right: until something does, times of reception are unknown and "
+            "nothing leaves.",
             "sudo timedatectl set-ntp true",
+            'clock = "trusted"    (in hub.toml, section [gateway], where the clock is right all the same)',
         )
 
 
