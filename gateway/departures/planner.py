@@ -191,6 +191,7 @@ class Planner:
         devices = {device.device_id: device for device in await self._registry.devices()}
         twins = await self._twins(waiting)
         drafts: dict[_DraftKey, DepartureDraft] = {}
+        former = await self._registry.former_owners([stored.row_id for stored in waiting])
         decided: list[int] = []
         for stored in waiting:
             possible = self._reading_drafts(stored, devices, twins)
@@ -205,6 +206,12 @@ class Planner:
             decided,
             now,
             retracted=[identity for stored in waiting for identity in identities_of(stored)],
+            disowned=[
+                identity
+                for stored in waiting
+                for person_id in former.get(stored.row_id, ())
+                for identity in identities_of(replace(stored, person_id=person_id))
+            ],
             not_before=now + self._policy.settle,
         )
         self._announce(added)
