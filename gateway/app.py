@@ -25,14 +25,16 @@ from gateway.adapters.sources.nightscout import NightscoutIntake, NightscoutStor
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.addresses import AddressBook
+from gateway.attributor import Attributor
 from gateway.care import Caretaker
 from gateway.changes import Changes
 from gateway.clock import SystemClock
 from gateway.departures.dispatcher import Dispatcher, Route
-from gateway.departures.planner import Planner, planning_destination
+from gateway.departures.planner import Planner, planned_identities, planning_destination
 from gateway.devices.drivers import Permissions, load_drivers
 from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
+from gateway.inbox import Inbox
 from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
 from gateway.outages import BrokerReport, OutageWatch
@@ -47,6 +49,7 @@ from gateway.web.app import create_app
 from gateway.web.door import Door
 from gateway.web.leftovers import Leftovers
 from gateway.web.view import View
+from gateway.web.weigh_in_view import WeighInDesk
 
 __all__ = ["BluetoothBackends", "Running", "open_pairing", "run_gateway"]
 
@@ -154,8 +157,20 @@ async def run_gateway(
                 caretaker,
                 strangers,
                 leftovers,
+                store.attributions,
             )
-            url = await _serve(stack, view, changes, settings, clock, office)
+            inbox = Inbox(store.attributions, clock, planned_identities, on_decision=changes.announce)
+            desk = WeighInDesk(inbox, store.readings, store.registry, people, clock, names)
+            url = await _serve(stack, view, changes, settings, clock, office, desk)
+
+        attributor = Attributor(
+            store.attributions,
+            store.registry,
+            store.enrolments,
+            clock,
+            people,
+            {DeviceId(device.id): device.slots_and_names() for device in settings.devices},
+        )
 
         nightscout = await _open_nightscout(stack, settings, store, intake, clock, everybody)
 
@@ -164,6 +179,7 @@ async def run_gateway(
             changes.announce()
 
         changed = stack.enter_context(changes.follow())
+        weighed = stack.enter_context(changes.follow())
         async with asyncio.TaskGroup() as tasks:
 
             def keep(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -172,6 +188,7 @@ async def run_gateway(
             tasks.create_task(
                 store.watch(), name="store.watch"
             )  # without a store the process must end, to be restarted
+            keep("attributor", lambda: attributor.run(weighed, changes.announce))
             keep("summaries", lambda: summaries.run(changed, computed))
             keep("planner", planner.run)
             if routes:
@@ -373,11 +390,19 @@ async def _purge(store: SqliteStore, clock: Clock, keep_days: int) -> None:
 
 
 async def _serve(
-    stack: AsyncExitStack, view: View, changes: Changes, settings: Settings, clock: Clock, office: PairingOffice | None
+    stack: AsyncExitStack,
+    view: View,
+    changes: Changes,
+    settings: Settings,
+    clock: Clock,
+    office: PairingOffice | None,
+    desk: WeighInDesk,
 ) -> str:
     code_file = settings.web.access_code_file
     door = Door(read_secret(code_file), clock) if code_file is not None else None
-    application = create_app(view, changes, settings.web, language=settings.gateway.language, door=door, office=office)
+    application = create_app(
+        view, changes, settings.web, language=settings.gateway.language, door=door, office=office, desk=desk
+    )
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

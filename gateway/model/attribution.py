@@ -34,13 +34,15 @@ class DecisionSource(enum.StrEnum):
 
     EVIDENCE = "evidence"
     """The gateway, by what it knows of the candidates."""
+    OWNER = "owner"
+    """Nobody: the device had an owner, whose it was from the beginning."""
     PAGE = "page"
     COMMAND = "command"
 
     @property
     def is_person(self) -> bool:
         """Whether a person said so."""
-        return self is not DecisionSource.EVIDENCE
+        return self in {DecisionSource.PAGE, DecisionSource.COMMAND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class StoredWeighIn:
             knows. Such readings are only ever that person's.
         readings: in order of commit; at least one.
         decision: the newest; None: nobody has decided yet.
+        acquainted_at: when anything was first received from the scale, UTC; None for a device with an owner.
     """
 
     number: WeighInNumber
@@ -88,3 +91,4 @@ class StoredWeighIn:
     profile_of: PersonId | None
     readings: tuple[StoredReading, ...]
     decision: Decision | None
+    acquainted_at: datetime | None = None

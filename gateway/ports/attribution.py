@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.model import Decision, DeviceId, PersonId, StoredReading, StoredWeighIn, WeighInNumber
+from gateway.model import Decision, DeviceId, PersonId, StoredWeighIn, WeighInNumber
 
 __all__ = ["Attributions", "PastMass"]
 
@@ -40,7 +40,10 @@ class Attributions(Protocol):
         ...
 
     async def undecided(self, *, limit: int = 500) -> list[StoredWeighIn]:
-        """Those of devices by evidence that are new, or that wait and were not put there by a person; oldest first."""
+        """Those of devices by evidence that are new, or that wait and were not put there by a person.
+
+        New ones first, each kind oldest first; all of them have a value.
+        """
         ...
 
     async def waiting(self, *, limit: int = 100, device_id: DeviceId | None = None) -> list[StoredWeighIn]:
@@ -63,8 +66,11 @@ class Attributions(Protocol):
         """Every decision about it, oldest first."""
         ...
 
-    async def number_of(self, reading: StoredReading) -> WeighInNumber:
-        """The weigh-in of a stored reading; for a device with an owner it begins to exist here. Idempotent."""
+    async def number_of(self, row_id: int) -> WeighInNumber:
+        """The weigh-in of a stored reading; for a device with an owner it begins to exist here. Idempotent.
+
+        Raises PermanentError: no such reading.
+        """
         ...
 
     async def past(self, person_id: PersonId, *, limit: int = 400) -> list[PastMass]:

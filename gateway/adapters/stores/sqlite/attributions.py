@@ -16,6 +16,7 @@ from gateway.adapters.stores.sqlite.codec import (
     compact,
     instant,
     micros,
+    optional_instant,
 )
 from gateway.adapters.stores.sqlite.decoding import fetch_rows
 from gateway.adapters.stores.sqlite.figures import person_number
@@ -45,7 +46,7 @@ from gateway.ports import PastMass
 __all__ = ["SqliteAttributions"]
 
 _SELECT = """
-SELECT w.number, d.device_id, w.name, w.state, p.person_id, q.person_id,
+SELECT w.number, d.device_id, w.name, w.state, p.person_id, q.person_id, d.acquainted_at,
   a.number, a.state, b.person_id, a.decided_by, a.at, a.evidence
 FROM weigh_in AS w JOIN device AS d ON d.id = w.device JOIN person AS p ON p.id = w.person
   JOIN person AS q ON q.id = w.profile_of
@@ -105,8 +106,8 @@ class SqliteAttributions:
         return await self._readers.run(read)
 
     async def undecided(self, *, limit: int = 500) -> list[StoredWeighIn]:
-        """Those that the evidence may still decide, oldest first."""
-        where = f"WHERE {_ASKS} AND NOT w.is_said ORDER BY ({_FIRST_AT}) LIMIT ?"
+        """Those that the evidence may still decide: new ones first, oldest first."""
+        where = f"WHERE {_ASKS} AND NOT w.is_said ORDER BY w.state = 'waiting', ({_FIRST_AT}) LIMIT ?"
         return await self._readers.run(lambda connection: _load(connection, where, (limit,)))
 
     async def waiting(self, *, limit: int = 100, device_id: DeviceId | None = None) -> list[StoredWeighIn]:
@@ -121,7 +122,10 @@ class SqliteAttributions:
 
     async def decided(self, *, limit: int = 50, before: int | None = None) -> list[StoredWeighIn]:
         """Those filed or set aside by a decision, the newest decision first."""
-        where = f"WHERE w.state IN {DECIDED} AND a.number < coalesce(?2, 1 << 62) ORDER BY a.number DESC LIMIT ?1"
+        where = (
+            f"WHERE w.state IN {DECIDED} AND a.decided_by <> 'owner' AND a.number < coalesce(?2, 1 << 62)"
+            " ORDER BY a.number DESC LIMIT ?1"
+        )
         return await self._readers.run(lambda connection: _load(connection, where, (limit, before)))
 
     async def weigh_in(self, number: WeighInNumber) -> StoredWeighIn | None:
@@ -142,12 +146,12 @@ class SqliteAttributions:
 
         return await self._readers.run(read)
 
-    async def number_of(self, reading: StoredReading) -> WeighInNumber:
+    async def number_of(self, row_id: int) -> WeighInNumber:
         """The weigh-in of a stored reading. Raises PermanentError: no such reading."""
 
         def enlist(connection: sqlite3.Connection) -> WeighInNumber:
             try:
-                return WeighInNumber(enlist_record(connection, reading.row_id))
+                return WeighInNumber(enlist_record(connection, row_id))
             except LookupError as error:
                 raise PermanentError("no such reading") from error
 
@@ -214,10 +218,11 @@ def _load(connection: sqlite3.Connection, where: str, parameters: Iterable[objec
             PersonId(person) if person else None,
             PersonId(profile_of) if profile_of else None,
             tuple(members[number]),
-            None if row[6] is None else _decision(row[6:]),
+            None if row[7] is None else _decision(row[7:]),
+            optional_instant(since),
         )
         for row in rows
-        for number, device, name, state, person, profile_of in [row[:6]]
+        for number, device, name, state, person, profile_of, since in [row[:7]]
     ]
 
 
@@ -268,9 +273,7 @@ def _decide(
     return True
 
 
-def _record(
-    connection: sqlite3.Connection, number: int, device_id: str, former: PersonId, decision: Decision
-) -> None:
+def _record(connection: sqlite3.Connection, number: int, device_id: str, former: PersonId, decision: Decision) -> None:
     """The audit events of one decision; an inbox that fills is no event."""
     who = "evidence" if not decision.by.is_person else "a person"
     what = f"weigh-in {number} of {device_id}, by {who}"
@@ -283,7 +286,10 @@ def _record(
     events: list[tuple[AuditKind, PersonId, str]] = []
     new = decision.person_id
     if new is not None and former:
-        events = [(AuditKind.REATTRIBUTED, former, f"{what}: given away"), (AuditKind.REATTRIBUTED, new, f"{what}: taken over")]
+        events = [
+            (AuditKind.REATTRIBUTED, former, f"{what}: given away"),
+            (AuditKind.REATTRIBUTED, new, f"{what}: taken over"),
+        ]
     elif new is not None:
         events = [(AuditKind.ATTRIBUTED, new, what)]
     elif former:
@@ -292,6 +298,4 @@ def _record(
     elif decision.state is WeighInState.SET_ASIDE:
         events = [(AuditKind.SET_ASIDE, PersonId(""), f"{what}: nobody's of this house")]
     for kind, person_id, detail in events:
-        append_event(
-            connection, AuditEvent(decision.at, kind, person_id, data_type, DestinationId(""), None, detail)
-        )
+        append_event(connection, AuditEvent(decision.at, kind, person_id, data_type, DestinationId(""), None, detail))

@@ -30,7 +30,17 @@ from gateway.model import (
     PersonId,
 )
 
-__all__ = ["corrected", "corrections", "departure_counts", "departures", "latest_effective", "lease", "next_due", "settle", "withdraw"]
+__all__ = [
+    "corrected",
+    "corrections",
+    "departure_counts",
+    "departures",
+    "latest_effective",
+    "lease",
+    "next_due",
+    "settle",
+    "withdraw",
+]
 
 log = structlog.get_logger()
 
@@ -40,9 +50,7 @@ _SELECT = (
     " o.correction"
     " FROM outbox o JOIN person p ON p.id = o.person"
 )
-_Row = tuple[
-    int, str, str, str, str, str, int, str, str, int, int, int, str | None, str | None, int | None, str | None
-]
+_Row = tuple[int, str, str, str, str, str, int, str, str, int, int, int, str | None, str | None, int | None, str | None]
 _NOT_LEFT_ALONE = (
     "p.person_id NOT IN (SELECT value FROM json_each(?))"
     " AND NOT EXISTS (SELECT 1 FROM consent c WHERE c.person = o.person AND c.data_type = o.data_type"

@@ -9,6 +9,7 @@ __all__ = ["ACCESS", "ATTRIBUTION", "DOCUMENTS", "LEDGER", "QUARANTINE"]
 
 ATTRIBUTION = """
 ALTER TABLE device ADD COLUMN is_by_evidence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE device ADD COLUMN acquainted_at INTEGER;
 CREATE TABLE device_candidate (
   device INTEGER NOT NULL REFERENCES device(id),
   person INTEGER NOT NULL REFERENCES person(id),
@@ -49,11 +50,15 @@ CREATE TABLE former_owner (
 ALTER TABLE outbox ADD COLUMN correction TEXT;
 CREATE INDEX outbox_correction ON outbox (outbox_id) WHERE correction IS NOT NULL;
 UPDATE device SET is_by_evidence = 1 WHERE kind IN ('scale', 'body_composition_analyser');
+UPDATE device SET acquainted_at = (
+  SELECT min(r.received_at) FROM series AS s CROSS JOIN reading AS r ON r.series = s.id WHERE s.device = device.id
+) WHERE is_by_evidence;
 INSERT INTO device_candidate SELECT id, person FROM device WHERE is_by_evidence AND person <> 0;
 """
 """`weigh_in` is what counts now, `attribution` the append-only history of it; `is_said`: a person had the last word.
 
 A weigh-in of a device that is not by evidence exists only where somebody said something about one of its records.
+`acquainted_at`: when anything was first received from it.
 `former_owner` remembers whose a reading was, so that what was planned for them is called back.
 """
 

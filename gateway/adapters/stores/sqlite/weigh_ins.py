@@ -54,7 +54,7 @@ INSERT INTO weigh_in_reading (row_id, weigh_in, is_of_profile)
 SELECT r.row_id, w.number, {_OF_PROFILE}
 {_FROM} CROSS JOIN weigh_in AS w ON w.device = s.device AND w.name = {_NAME} WHERE {{which}}
 ON CONFLICT (row_id) DO NOTHING
-"""  # noqa: S608 - fixed texts only
+"""
 _FOLLOW = f"""
 UPDATE reading SET person = (
   SELECT {_OWNER} FROM weigh_in_reading AS m CROSS JOIN weigh_in AS w ON w.number = m.weigh_in
@@ -71,10 +71,20 @@ SELECT 1 FROM device AS d WHERE d.device_id IN (SELECT value FROM json_each(?))
 """
 
 
+_ACQUAINT = """
+UPDATE device SET acquainted_at = (
+  SELECT min(r.received_at) FROM series AS s CROSS JOIN reading AS r ON r.series = s.id
+  WHERE s.device = device.id AND r.row_id > ?1
+) WHERE acquainted_at IS NULL AND is_by_evidence AND device_id IN (SELECT value FROM json_each(?2))
+"""
+
+
 def enlist_new(connection: sqlite3.Connection, devices: Collection[str], last_row: int) -> None:
     """Put the readings above `last_row` into their weigh-ins; those of a decided one become the decided person's."""
-    if connection.execute(_MATTERS, (compact(sorted(devices)),)).fetchone() is None:
+    names = compact(sorted(devices))
+    if connection.execute(_MATTERS, (names,)).fetchone() is None:
         return
+    connection.execute(_ACQUAINT, (last_row, names))
     connection.execute(_BEGIN.format(which=_NEW), (last_row,))
     if connection.execute(_JOIN.format(which=_NEW), (last_row,)).rowcount:
         connection.execute(_FOLLOW, (last_row,))
@@ -96,16 +106,25 @@ def enlist_record(connection: sqlite3.Connection, row_id: int) -> int:
     known = connection.execute("SELECT weigh_in FROM weigh_in_reading WHERE row_id = ?", (row_id,)).fetchone()
     if known is not None:
         return int(known[0])
-    found = connection.execute(f"SELECT s.device, {_NAME}, r.person {_FROM} WHERE r.row_id = ?", (row_id,)).fetchone()  # noqa: S608
+    found = connection.execute(
+        f"SELECT s.device, {_NAME}, r.person, r.received_at {_FROM} WHERE r.row_id = ?",
+        (row_id,),
+    ).fetchone()
     if found is None:
         raise LookupError("no such reading")
-    device, name, person = found
-    connection.execute(
+    device, name, person, received_at = found
+    is_begun = connection.execute(
         "INSERT INTO weigh_in (device, name, state, person, profile_of) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (device, name) DO NOTHING",
         (device, name, "filed" if person else "new", person, person),
-    )
-    which = f"r.series IN (SELECT id FROM series WHERE device = ?1) AND {_NAME} = ?2"
+    ).rowcount
+    if is_begun and person:
+        connection.execute(
+            "INSERT INTO attribution (weigh_in, state, person, decided_by, evidence, at)"
+            " SELECT number, state, person, 'owner', '{}', ? FROM weigh_in WHERE device = ? AND name = ?",
+            (received_at, device, name),
+        )
+    which = f"r.series IN (SELECT id FROM series WHERE device = ?1) AND {_NAME} = ?2"  # noqa: S608 - fixed texts
     connection.execute(_JOIN.format(which=which), (device, name))
     number: int = connection.execute(
         "SELECT number FROM weigh_in WHERE device = ? AND name = ?", (device, name)
