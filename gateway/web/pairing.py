@@ -65,6 +65,8 @@ class _Pages:
             return web.Response(status=403, text="This request comes from another site.\n")
         form = await request.post()
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        if "people" in fields:  # a box for each
+            fields["people"] = " ".join(value for value in form.getall("people") if isinstance(value, str))
         if not self._tokens.is_valid(fields.pop("token", None)):
             return await self._render(request, "bluetooth.html", "token")
         action = fields.pop("action", "")

@@ -39,7 +39,8 @@ INSERT INTO reading (series, record_key, person, effective_at, digest, utc_offse
   provenance, value, original_value, original_unit, device_time, extra, raw_id)
 {_INCOMING}
 SELECT s.id, i.record_key, CASE d.is_by_evidence WHEN 0 THEN d.person ELSE 0 END, i.effective_at, i.digest,
-  i.utc_offset_min, i.time_quality, i.received_at, p.id, i.value, i.original_value, i.original_unit, i.device_time, i.extra, i.frame + ?
+  i.utc_offset_min, i.time_quality, i.received_at, p.id, i.value,
+  i.original_value, i.original_unit, i.device_time, i.extra, i.frame + ?
 {_NUMBERED}
 WHERE true
 ON CONFLICT (series, record_key) DO NOTHING
