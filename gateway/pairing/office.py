@@ -112,7 +112,8 @@ class PairingOffice:
             action: one of ACTIONS.
             fields: `pair`: address; `passkey`: attempt, passkey; `compare`: attempt, is_same; `cancel`: attempt;
                 `enrol`: attempt, name, kind, and optionally person (or people, a list, for a shared scale), scale_user,
-                scale_code, set_clock; `clock`: device, is_allowed; `register` (a new user on a scale), `unpair`: device.
+                scale_code, set_clock; `clock`: device, is_allowed; `register` (a new user on a scale), `unpair`:
+                device.
 
         Raises:
             PairingRefused: it cannot be done; `reason` says why, `fields` for a field that is missing or misshapen.
