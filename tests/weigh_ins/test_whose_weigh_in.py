@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -74,7 +75,7 @@ async def test_a_scale_with_one_owner_files_at_once(tmp_path: Path) -> None:
 
 
 async def test_f2_guests_never_poison_anybody(tmp_path: Path) -> None:
-    """F2: a child and a guest wait or are set aside; nobody's history knows of them, and the next weigh-in fits still."""
+    """F2: a child and a guest wait or are set aside; nobody's history knows of them, and the next one fits still."""
     async with house(tmp_path) as home:
         await home.live_together()
         before = {person: await home.store.attributions.past(person) for person in (ANNE, BRUNO)}
@@ -236,7 +237,7 @@ async def test_f6_a_rapid_change_asks(tmp_path: Path, mass_kg: str) -> None:
 
 
 async def test_f7_derived_body_composition_never_changes_hands(tmp_path: Path) -> None:
-    """F7: fat computed with Anne's height is dropped when the weigh-in goes to Bruno, and is hers when it comes back."""
+    """F7: fat computed with Anne's height is dropped when it goes to Bruno, and hers when it comes back."""
     async with house(tmp_path, OWNED) as home:
         parts = [
             reading("a", "62.0", at=NOW),
@@ -352,19 +353,18 @@ async def test_a_scale_becomes_shared_and_owned_again(tmp_path: Path) -> None:
         assert 0 == await home.store.attributions.waiting_count()
 
 
+_Step = tuple[int, PersonId | str | None]
 _CHOICE = st.tuples(st.integers(0, 3), st.sampled_from([ANNE, BRUNO, None, "undo"]))
 
 
 @given(choices=st.lists(_CHOICE, max_size=12))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_order_of_choices_ends_in_the_figures_of_the_last(
-    choices: list[tuple[int, PersonId | str | None]], tmp_path_factory: pytest.TempPathFactory
+    choices: list[_Step], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Figures, outbox and owners are those of a house in which only what counts at the end was ever said."""
 
-    async def live(
-        steps: list[tuple[int, PersonId | str | None]], folder: Path
-    ) -> tuple[object, object, list[PersonId | None]]:
+    async def live(steps: Sequence[_Step], folder: Path) -> tuple[object, object, list[PersonId | None]]:
         async with house(folder, clock=HandClock()) as home:
             await home.agree(ANNE, BRUNO)
             names = [f"w-{n}" for n in range(4)]
@@ -389,5 +389,5 @@ def test_any_order_of_choices_ends_in_the_figures_of_the_last(
             return await home.figures(), sorted(leaving), owners
 
     figures, leaving, owners = asyncio.run(live(choices, tmp_path_factory.mktemp("any")))
-    final = [(n, owner) for n, owner in enumerate(owners)]
+    final: list[_Step] = [(n, owner) for n, owner in enumerate(owners)]
     assert (figures, leaving, owners) == asyncio.run(live(final, tmp_path_factory.mktemp("last")))
