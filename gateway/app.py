@@ -74,6 +74,7 @@ class Running:
     Attributes:
         url: address of the pages, None when they are off.
         nightscout: the listener for phone apps, None when it is off.
+        inbox: where weigh-ins are filed by people.
         office: where devices are paired; None: Bluetooth is off.
     """
 
@@ -82,6 +83,7 @@ class Running:
     registry: Registry
     summaries: Summaries
     changes: Changes
+    inbox: Inbox
     office: PairingOffice | None = None
     nightscout: NightscoutIntake | None = None
 
@@ -138,6 +140,7 @@ async def run_gateway(
             first_of=lambda person_id: people[person_id].glucose_sources if person_id in people else (),
         )
 
+        inbox = Inbox(store.attributions, clock, planned_identities, on_decision=changes.announce)
         url = None
         if settings.web.enabled:
             names = {destination.id: destination.name for destination in settings.destinations}
@@ -159,7 +162,6 @@ async def run_gateway(
                 leftovers,
                 store.attributions,
             )
-            inbox = Inbox(store.attributions, clock, planned_identities, on_decision=changes.announce)
             desk = WeighInDesk(inbox, store.readings, store.registry, people, clock, names)
             url = await _serve(stack, view, changes, settings, clock, office, desk)
 
@@ -208,7 +210,7 @@ async def run_gateway(
             gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
-                started(Running(url, store.readings, store.registry, summaries, changes, office, nightscout))
+                started(Running(url, store.readings, store.registry, summaries, changes, inbox, office, nightscout))
 
 
 def _collecting(source: Source, intake: StoreIntake) -> Callable[[], Awaitable[None]]:
