@@ -22,6 +22,7 @@ from gateway.model import (
     DeviceId,
     Metric,
     PersonId,
+    SourceKind,
     StoredWeighIn,
     WeighInState,
 )
@@ -33,6 +34,8 @@ __all__ = ["Attributor", "UserNames", "profile_of", "weigh_in_of"]
 _LIVE_WITHIN: Final = timedelta(minutes=10)
 _CHUNK: Final = 500
 _DIGITS: Final = 4
+_REMEMBERING: Final = frozenset({SourceKind.BLUETOOTH, SourceKind.MQTT, SourceKind.HTTP})
+"""Sources that may tell a scale's memory unasked; a file was brought by a person who knows what is in it."""
 _log = structlog.get_logger()
 
 UserNames = Mapping[str, PersonId]
@@ -148,8 +151,8 @@ def weigh_in_of(stored: StoredWeighIn) -> WeighIn:
         user_name=next((r.context.user_name for r in readings if r.context.user_name is not None), None),
         is_live=shown.is_result and abs(shown.received_at - shown.effective_at) <= _LIVE_WITHIN,
         is_unauthenticated=any(UNAUTHENTICATED in each.context.status for each in readings),
-        before_enrolment=not shown.is_result
-        or (known_since is not None and shown.effective_at < known_since - _LIVE_WITHIN),
+        before_enrolment=shown.provenance.source in _REMEMBERING
+        and (not shown.is_result or (known_since is not None and shown.effective_at < known_since - _LIVE_WITHIN)),
     )
 
 

@@ -154,6 +154,8 @@ def _kind(field: FieldInfo) -> str:
         return f"{plain.__name__.lower()}, see [`metrics.md`](metrics.md)"
     if isinstance(plain, type) and issubclass(plain, Enum):
         return ", ".join(f"`{member.value}`" for member in plain)
+    if typing.get_origin(plain) is dict:
+        return "table of identifiers"
     if typing.get_origin(plain) is tuple:
         return "list of texts"
     pattern = next((text for note in notes if (text := getattr(note, "pattern", None))), None)

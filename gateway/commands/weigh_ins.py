@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands.common import Commands, add_config, dump, opened, settings_of, utc_now, write_line
 from gateway.errors import ConfigurationError, PermanentError
-from gateway.model import DecisionSource, DeviceId, Metric, OutboxId, PersonId, StoredWeighIn, WeighInNumber
+from gateway.model import DecisionSource, DeviceId, Metric, OutboxId, PersonId, SourceKind, StoredWeighIn, WeighInNumber
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.commands.common import OpenedStore
     from gateway.inbox import Inbox
 
-__all__ = ["attribute_stored", "register"]
+__all__ = ["attribute_imported", "register"]
 
 _BY = DecisionSource.COMMAND
+_MOST = 100_000
 
 
 def register(commands: Commands) -> None:
@@ -117,7 +118,7 @@ async def _act(arguments: argparse.Namespace, act: str) -> int:
                 weigh_in = await inbox.undo(number, _BY)
                 where = f"filed to {weigh_in.person_id}" if weigh_in.person_id else weigh_in.state.value
                 write_line(f"Taken back: {number} is {where.replace('_', ' ')} again.")
-        await attribute_stored(settings, store)
+        await _attribute(settings, store)
         await _figures(store)
     return 0
 
@@ -149,7 +150,7 @@ async def _number(store: OpenedStore, inbox: Inbox, word: str) -> WeighInNumber:
     raise PermanentError(f"no reading is called {word!r}; write device/epoch/record/metric")
 
 
-async def attribute_stored(settings: Settings, store: OpenedStore) -> None:
+async def _attribute(settings: Settings, store: OpenedStore) -> None:
     """Decide what the evidence decides, as a running gateway does at once."""
     from gateway.attributor import Attributor
     from gateway.clock import SystemClock
@@ -157,6 +158,30 @@ async def attribute_stored(settings: Settings, store: OpenedStore) -> None:
     people = [PersonId(person.id) for person in settings.people]
     users = {DeviceId(device.id): device.slots_and_names() for device in settings.devices}
     await Attributor(store.attributions, store.registry, store.enrolments, SystemClock(), people, users).look()
+
+
+async def attribute_imported(settings: Settings, store: OpenedStore) -> None:
+    """Decide what the evidence decides, after an import.
+
+    Of a file for a scale with one owner, of whom nothing is known, the first weigh-in is the owner's: whoever imports
+    it says so. The others are then judged by it, so that a guest among them still waits.
+    """
+    await _attribute(settings, store)
+    inbox = _inbox(store)
+    for device in await store.registry.devices():
+        if len(device.candidates) != 1 or await store.attributions.past(device.candidates[0], limit=1):
+            continue
+        waiting = await store.attributions.waiting(limit=_MOST, device_id=device.device_id)
+        files = [each for each in waiting if each.readings[0].reading.provenance.source is SourceKind.FILE]
+        first = next((each for each in reversed(files) if _has_mass(each)), None)
+        if first is not None:
+            await inbox.assign([first.number], device.candidates[0], _BY)
+    await _attribute(settings, store)
+
+
+def _has_mass(weigh_in: StoredWeighIn) -> bool:
+    readings = (stored.reading for stored in weigh_in.readings)
+    return any(each.metric is Metric.BODY_MASS and each.value is not None for each in readings)
 
 
 async def _figures(store: OpenedStore) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.stores.sqlite import SqliteStore
@@ -36,6 +37,7 @@ from gateway.model import (
     StoredWeighIn,
     TimeQuality,
 )
+from gateway.settings import Settings
 from gateway.summaries import Summaries
 
 ANNE, BRUNO = PersonId("anne"), PersonId("bruno")
@@ -203,3 +205,18 @@ async def house(
     async with SqliteStore.open(folder / "passerelle.db", clock=clock) as store:
         await store.registry.declare(PEOPLE, devices or (SHARED,))
         yield House(store, clock, people)
+
+
+OWNED_SETTINGS = {"id": "scale", "kind": "scale", "name": "Scale", "person": "anne"}
+
+
+def settings_of(folder: Path, *devices: dict[str, Any]) -> Settings:
+    """A configuration with Anne, Bruno and these devices, and pages on a free port."""
+    return Settings.model_validate(
+        {
+            "store": {"path": folder / "passerelle.db"},
+            "web": {"port": 0},
+            "people": [{"id": "anne", "name": "Anne"}, {"id": "bruno", "name": "Bruno"}],
+            "devices": devices,
+        }
+    )
