@@ -23,9 +23,9 @@ from gateway.commands.common import (
     utc_now,
     write_line,
 )
+from gateway.commands.weigh_ins import attribute_imported
 from gateway.devices.files import FORMATS, FileFormat, FileOptions, recognise, to_text
 from gateway.devices.passerelle_fields import Refused
-from gateway.commands.weigh_ins import attribute_imported
 from gateway.errors import ConfigurationError
 from gateway.file_import import Imported, import_contents
 from gateway.model import Batch, Person, Reading, Unit

@@ -90,6 +90,18 @@ WEIGH_IN_WORDS: Final[dict[str, tuple[str, str]]] = {
         "C'est l'une des premières pesées : la passerelle ne connaît encore personne de ce poids.",
         "It is one of the first weigh-ins: the gateway knows nobody of this weight yet.",
     ),
+    "weigh_in_why_short_history": (
+        "La passerelle ne connaît encore que quelques pesées de cette personne.",
+        "The gateway knows only a few weigh-ins of this person yet.",
+    ),
+    "weigh_in_why_long_gap": (
+        "La dernière pesée est trop ancienne pour en être sûr.",
+        "The last weigh-in is too long ago to be sure.",
+    ),
+    "weigh_in_why_somebody_is_missing": (
+        "Une personne semble pesée deux fois et une autre pas : qui était-ce ?",
+        "One person seems to be weighed twice and another not at all: who was it?",
+    ),
     "weigh_in_why_person_without_history": (
         "Quelqu'un de la maison n'a encore aucune pesée : ce pourrait être la sienne.",
         "Somebody of the house has no weigh-in yet: this one may be theirs.",

@@ -38,7 +38,7 @@ _RECORDS: Final = 30
 _MOST_AT_ONCE: Final = 1000
 _FEWEST_TOGETHER: Final = 3
 _APART_KG: Final = Decimal(3)
-_MEMORY: Final = "memory_before_enrolment"
+_UNKNOWN_YET: Final = frozenset({"memory_before_enrolment", "no_history"})
 _HIGHEST_NUMBER: Final = 2**62
 
 
@@ -128,16 +128,14 @@ class WeighInPage:
 
 
 def bundles_of(cards: Sequence[Card]) -> tuple[tuple[Bundle, ...], tuple[Card, ...]]:
-    """Memories of scales, bundled by scale, slot and neighbouring masses; and the cards that stay single.
+    """What nobody's history speaks about, by scale, slot, reason and neighbouring masses; and the cards left over.
 
     Masses are neighbours when no gap of more than 3 kg lies between them. Fewer than three are no bundle.
     """
-    old = [card for card in cards if card.reason == _MEMORY and card.value is not None]
+    old = [card for card in cards if card.reason in _UNKNOWN_YET and card.value is not None]
     bundles: list[Bundle] = []
-    for key in sorted({(card.device, card.slot or "") for card in old}):
-        mine = sorted(
-            (card for card in old if (card.device, card.slot or "") == key), key=lambda card: card.value or Decimal(0)
-        )
+    for key in sorted({_kind_of(card) for card in old}):
+        mine = sorted((card for card in old if _kind_of(card) == key), key=lambda card: card.value or Decimal(0))
         run: list[Card] = []
         for card in [*mine, None]:
             if run and (card is None or (card.value or 0) - (run[-1].value or 0) > _APART_KG):
@@ -148,6 +146,10 @@ def bundles_of(cards: Sequence[Card]) -> tuple[tuple[Bundle, ...], tuple[Card, .
                 run.append(card)
     together = {card.number for bundle in bundles for card in bundle.cards}
     return tuple(bundles), tuple(card for card in cards if card.number not in together)
+
+
+def _kind_of(card: Card) -> tuple[str, str, str]:
+    return card.device, card.slot or "", card.reason or ""
 
 
 class WeighInDesk:

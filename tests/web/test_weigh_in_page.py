@@ -30,8 +30,11 @@ from gateway.model import (
     Metric,
     Person,
     PersonId,
+    Provenance,
     Reading,
+    SourceKind,
 )
+from gateway.web.weigh_in_texts import WEIGH_IN_WORDS
 
 PEOPLE = (
     Person(CAMILLE, "Camille-Marie-Antoinette de la Tour-Saint-Hilaire", PARIS),
@@ -53,7 +56,8 @@ _PATIENCE_MS = 10_000
 def mass(ago: timedelta, value: str, *, is_memory: bool = False) -> Reading:
     """A weigh-in, `ago` before now."""
     found = reading(ago, value, metric=Metric.BODY_MASS, device="scale")
-    return replace(found, received_at=NOW) if is_memory else found
+    told = Provenance(SourceKind.BLUETOOTH, "gatt.scale")
+    return replace(found, received_at=NOW, provenance=told) if is_memory else found
 
 
 def attributor(site: Site) -> Attributor:
@@ -244,3 +248,12 @@ async def test_nobody_else_can_tap(site: Site) -> None:
             async with session.get(f"{site.url}/weigh-ins?{query}") as answer:
                 assert 200 == answer.status
     assert 16 == await site.store.attributions.waiting_count()
+
+
+def test_every_reason_to_wait_has_a_sentence() -> None:
+    """What docs/attribution.md names as a reason to wait is said in words."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "attribution.md").read_text(encoding="utf-8")
+    table = text.partition("reason it gives when it waits")[2].partition("\n\n")[0]
+    reasons = [word for line in table.splitlines()[2:] for word in re.findall(r"`([a-z_]+)`", line.split("|")[-2])]
+    assert len(reasons) > 6
+    assert [] == [reason for reason in reasons if f"weigh_in_why_{reason}" not in WEIGH_IN_WORDS]

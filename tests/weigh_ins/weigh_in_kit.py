@@ -90,7 +90,7 @@ def reading(
         utc_offset_min=60,
         time_quality=TimeQuality.DEVICE,
         received_at=received_at or at,
-        provenance=Provenance(SourceKind.SIMULATED, "test"),
+        provenance=Provenance(SourceKind.BLUETOOTH, "gatt.scale"),
         value=Decimal(value),
         context=Context(user_index=user, weigh_in=name if device == SCALE else None, is_device_derived=is_derived),
     )
