@@ -34,6 +34,8 @@ __all__ = ["Attributor", "UserNames", "profile_of", "weigh_in_of"]
 _LIVE_WITHIN: Final = timedelta(minutes=10)
 _CHUNK: Final = 500
 _DIGITS: Final = 4
+_SETTLED: Final = ("memory_before_enrolment", "implausible_mass")
+"""Reasons to wait that nothing learned about the candidates takes away."""
 _REMEMBERING: Final = frozenset({SourceKind.BLUETOOTH, SourceKind.MQTT, SourceKind.HTTP})
 """Sources that may tell a scale's memory unasked; a file was brought by a person who knows what is in it."""
 _log = structlog.get_logger()
@@ -84,7 +86,7 @@ class Attributor:
         return total
 
     async def _pass(self) -> int:
-        undecided = await self._attributions.undecided(limit=_CHUNK)
+        undecided = await self._attributions.undecided(limit=_CHUNK, settled=_SETTLED)
         if not undecided:
             return 0
         devices = {device.device_id: device for device in await self._registry.devices()}
@@ -94,7 +96,7 @@ class Attributor:
             if enrolment.scale_user is not None and enrolment.device.person_id is not None
         }
         past: dict[PersonId, list[PastWeighIn]] = {}
-        changed = 0
+        news: list[tuple[StoredWeighIn, Decision, PersonId | None]] = []
         for stored in undecided:
             device = devices[stored.device_id]
             users = {**slots.get(device.device_id, {}), **self._users.get(device.device_id, {})}
@@ -104,27 +106,35 @@ class Attributor:
                     past[person_id] = [_past(each) for each in await self._attributions.past(person_id)]
             weigh_in = weigh_in_of(stored)
             verdict = attribute(weigh_in, [_candidate(each, device, users, past[each]) for each in people])
-            if not await self._keep(stored, verdict, profile_of(stored, device, users)):
+            if (decision := self._news(stored, verdict)) is None:
+                await asyncio.sleep(0)  # a full inbox holds nobody up
                 continue
-            changed += 1
+            news.append((stored, decision, profile_of(stored, device, users)))
             if verdict.person_id is not None and weigh_in.mass_kg is not None:
                 minute, mass_kg = weigh_in.local_minute, weigh_in.mass_kg
                 past[verdict.person_id].append(
                     PastWeighIn(weigh_in.at, minute, mass_kg, weigh_in.impedance_ohm, is_confirmed=False)
                 )
-        return changed
+        return sum(await asyncio.gather(*(self._keep(*each) for each in news)))  # together: they share a transaction
 
-    async def _keep(self, stored: StoredWeighIn, verdict: Verdict, profile: PersonId | None) -> bool:
+    def _news(self, stored: StoredWeighIn, verdict: Verdict) -> Decision | None:
+        """What is to be kept; None: it waits already, for the same reasons."""
         state = WeighInState.WAITING if verdict.person_id is None else WeighInState.FILED
-        evidence = {
+        evidence: dict[str, object] = {
             "probabilities": {name: round(chance, _DIGITS) for name, chance in verdict.probabilities.items()},
             "somebody_else": round(verdict.somebody_else, _DIGITS),
             "reasons": list(verdict.reasons),
         }
-        decision = Decision(state, verdict.person_id, DecisionSource.EVIDENCE, self._clock.now(), evidence)
+        last = stored.decision
+        if last is not None and last.state is state and last.evidence == evidence:
+            return None
+        return Decision(state, verdict.person_id, DecisionSource.EVIDENCE, self._clock.now(), evidence)
+
+    async def _keep(self, stored: StoredWeighIn, decision: Decision, profile: PersonId | None) -> bool:
         is_changed = await self._attributions.decide(stored.number, decision, profile_of=profile)
         if is_changed:
-            _log.info("weigh_in.decided", device=stored.device_id, state=state.value, reasons=verdict.reasons)
+            reasons = decision.evidence["reasons"]
+            _log.info("weigh_in.decided", device=stored.device_id, state=decision.state.value, reasons=reasons)
         return is_changed
 
 

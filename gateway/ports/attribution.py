@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -39,10 +39,11 @@ class Attributions(Protocol):
         """Changes whenever a weigh-in got a reading or a decision."""
         ...
 
-    async def undecided(self, *, limit: int = 500) -> list[StoredWeighIn]:
+    async def undecided(self, *, limit: int = 500, settled: Collection[str] = ()) -> list[StoredWeighIn]:
         """Those of devices by evidence that are new, or that wait and were not put there by a person.
 
-        New ones first, each kind oldest first; all of them have a value.
+        New ones first, each kind oldest first; all of them have a value. Left out are those that wait for one of the
+        reasons `settled`.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from gateway.adapters.stores.sqlite.audit import append_event
@@ -105,10 +105,15 @@ class SqliteAttributions:
 
         return await self._readers.run(read)
 
-    async def undecided(self, *, limit: int = 500) -> list[StoredWeighIn]:
+    async def undecided(self, *, limit: int = 500, settled: Collection[str] = ()) -> list[StoredWeighIn]:
         """Those that the evidence may still decide: new ones first, oldest first."""
-        where = f"WHERE {_ASKS} AND NOT w.is_said ORDER BY w.state = 'waiting', ({_FIRST_AT}) LIMIT ?"
-        return await self._readers.run(lambda connection: _load(connection, where, (limit,)))
+        where = (
+            f"WHERE {_ASKS} AND NOT w.is_said AND (w.state = 'new'"  # noqa: S608 - fixed texts only
+            " OR json_extract(a.evidence, '$.reasons[0]') NOT IN (SELECT value FROM json_each(?2)))"
+            f" ORDER BY w.state = 'waiting', ({_FIRST_AT}) LIMIT ?1"
+        )
+        values = (limit, compact(list(settled)))
+        return await self._readers.run(lambda connection: _load(connection, where, values))
 
     async def waiting(self, *, limit: int = 100, device_id: DeviceId | None = None) -> list[StoredWeighIn]:
         """Those that ask a person, newest first."""
