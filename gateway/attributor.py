@@ -33,6 +33,7 @@ __all__ = ["Attributor", "UserNames", "profile_of", "weigh_in_of"]
 
 _LIVE_WITHIN: Final = timedelta(minutes=10)
 _CHUNK: Final = 500
+_HISTORY: Final = 200
 _DIGITS: Final = 4
 _SETTLED: Final = ("memory_before_enrolment", "implausible_mass")
 """Reasons to wait that nothing learned about the candidates takes away."""
@@ -72,23 +73,38 @@ class Attributor:
     async def run(self, changed: asyncio.Event, decided: Callable[[], None]) -> None:
         """Look whenever `changed` is set, then call `decided` if anything came of it; for ever."""
         while True:
+            if await self.look(only_new=True):  # who has just stepped off does not wait for a full inbox
+                decided()
             if await self.look():
                 decided()
             await changed.wait()
             changed.clear()
 
-    async def look(self) -> int:
-        """Decide what can be decided; returns how many answers are new. Raises StoreUnavailable."""
+    async def look(self, *, only_new: bool = False) -> int:
+        """Decide what can be decided; returns how many answers are new. Raises StoreUnavailable.
+
+        `only_new`: what waits already is left for another look.
+        """
         total = 0
         while (mark := await self._attributions.mark()) != self._seen:
-            total += await self._pass()
-            self._seen = mark
+            kept = await self._pass(only_new=only_new)
+            total += len(kept)
+            if only_new:
+                if not kept:
+                    break
+                continue
+            after = await self._attributions.mark()
+            is_ours = after == (mark[0] + len(kept), mark[1]) and WeighInState.FILED not in kept
+            self._seen = after if is_ours else mark  # beginning to wait is nothing that others could learn from
         return total
 
-    async def _pass(self) -> int:
+    async def _pass(self, *, only_new: bool) -> list[WeighInState]:
+        """One look at each; the states of the answers that are new."""
         undecided = await self._attributions.undecided(limit=_CHUNK, settled=_SETTLED)
+        if only_new:
+            undecided = [stored for stored in undecided if stored.state is WeighInState.NEW]
         if not undecided:
-            return 0
+            return []
         devices = {device.device_id: device for device in await self._registry.devices()}
         slots = {
             enrolment.device.device_id: {str(enrolment.scale_user): enrolment.device.person_id}
@@ -103,7 +119,7 @@ class Attributor:
             people = [person for person in device.candidates or self._people if person in self._people]
             for person_id in people:
                 if person_id not in past:
-                    past[person_id] = [_past(each) for each in await self._attributions.past(person_id)]
+                    past[person_id] = [_past(each) for each in await self._attributions.past(person_id, limit=_HISTORY)]
             weigh_in = weigh_in_of(stored)
             verdict = attribute(weigh_in, [_candidate(each, device, users, past[each]) for each in people])
             if (decision := self._news(stored, verdict)) is None:
@@ -115,7 +131,8 @@ class Attributor:
                 past[verdict.person_id].append(
                     PastWeighIn(weigh_in.at, minute, mass_kg, weigh_in.impedance_ohm, is_confirmed=False)
                 )
-        return sum(await asyncio.gather(*(self._keep(*each) for each in news)))  # together: they share a transaction
+        kept = await asyncio.gather(*(self._keep(*each) for each in news))  # together: they share a transaction
+        return [decision.state for (_, decision, _), is_changed in zip(news, kept, strict=True) if is_changed]
 
     def _news(self, stored: StoredWeighIn, verdict: Verdict) -> Decision | None:
         """What is to be kept; None: it waits already, for the same reasons."""

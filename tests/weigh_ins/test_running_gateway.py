@@ -96,3 +96,17 @@ async def test_a_person_reads_why(tmp_path: Path) -> None:
         assert abs(total - 1) < 0.001
         assert {"anne", "bruno"} == set(evidence["probabilities"])
         assert all(word.replace("_", "").isalpha() for word in evidence["reasons"])
+
+
+async def test_who_has_just_stepped_off_does_not_wait_for_a_full_inbox(tmp_path: Path) -> None:
+    """The first of the two looks decides what is new; what waits already is looked at again after it."""
+    async with house(tmp_path) as home:
+        await home.live_together(days=10)
+        odd = [reading(f"odd-{n}", f"{70 + n}", at=NOW - timedelta(hours=n)) for n in range(6)]
+        await home.measure(*odd)
+        asking = await home.store.attributions.waiting()
+        assert 6 == len(asking)
+        await home.store.readings.commit(Batch(readings=(reading("a", "62.0", at=NOW),)))
+        assert 1 == await home.attributor.look(only_new=True)
+        assert ANNE == await home.whose("a")
+        assert asking == await home.store.attributions.waiting()
