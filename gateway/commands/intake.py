@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.commands.common import BAD_INPUT, Commands, dump, input_lines, utc_now, write_line
 from gateway.commands.quarantine import shown_text
+from gateway.commands.weigh_ins import attribute_stored
 from gateway.errors import ConfigurationError
 from gateway.model import Reading
 from gateway.reading_json import dump_reading
@@ -102,6 +103,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterabl
             if arguments.values:
                 for reading in fed.readings:
                     write_line(_value(reading, is_json=is_json))
+        await attribute_stored(settings, store)
     words = ("readings", "duplicate", "quarantined", "ignored", "malformed")
     if is_json:
         counted = {word: outcomes[word] for word in words}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.commands.common import OpenedStore
     from gateway.inbox import Inbox
 
-__all__ = ["attribute_imported", "register"]
+__all__ = ["attribute_imported", "attribute_stored", "register"]
 
 _BY = DecisionSource.COMMAND
 _MOST = 100_000
@@ -118,7 +118,7 @@ async def _act(arguments: argparse.Namespace, act: str) -> int:
                 weigh_in = await inbox.undo(number, _BY)
                 where = f"filed to {weigh_in.person_id}" if weigh_in.person_id else weigh_in.state.value
                 write_line(f"Taken back: {number} is {where.replace('_', ' ')} again.")
-        await _attribute(settings, store)
+        await attribute_stored(settings, store)
         await _figures(store)
     return 0
 
@@ -150,7 +150,7 @@ async def _number(store: OpenedStore, inbox: Inbox, word: str) -> WeighInNumber:
     raise PermanentError(f"no reading is called {word!r}; write device/epoch/record/metric")
 
 
-async def _attribute(settings: Settings, store: OpenedStore) -> None:
+async def attribute_stored(settings: Settings, store: OpenedStore) -> None:
     """Decide what the evidence decides, as a running gateway does at once."""
     from gateway.attributor import Attributor
     from gateway.clock import SystemClock
@@ -166,7 +166,7 @@ async def attribute_imported(settings: Settings, store: OpenedStore) -> None:
     Of a file for a scale with one owner, of whom nothing is known, the first weigh-in is the owner's: whoever imports
     it says so. The others are then judged by it, so that a guest among them still waits.
     """
-    await _attribute(settings, store)
+    await attribute_stored(settings, store)
     inbox = _inbox(store)
     for device in await store.registry.devices():
         if len(device.candidates) != 1 or await store.attributions.past(device.candidates[0], limit=1):
@@ -176,7 +176,7 @@ async def attribute_imported(settings: Settings, store: OpenedStore) -> None:
         first = next((each for each in reversed(files) if _has_mass(each)), None)
         if first is not None:
             await inbox.assign([first.number], device.candidates[0], _BY)
-    await _attribute(settings, store)
+    await attribute_stored(settings, store)
 
 
 def _has_mass(weigh_in: StoredWeighIn) -> bool:
