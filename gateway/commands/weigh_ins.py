@@ -12,10 +12,11 @@ from gateway.model import DecisionSource, DeviceId, Metric, OutboxId, PersonId, 
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
+    from gateway.attributor import Attributor
     from gateway.commands.common import OpenedStore
     from gateway.inbox import Inbox
 
-__all__ = ["attribute_imported", "attribute_stored", "register"]
+__all__ = ["attribute_imported", "attribute_stored", "attributor_of", "register"]
 
 _BY = DecisionSource.COMMAND
 _MOST = 100_000
@@ -150,14 +151,19 @@ async def _number(store: OpenedStore, inbox: Inbox, word: str) -> WeighInNumber:
     raise PermanentError(f"no reading is called {word!r}; write device/epoch/record/metric")
 
 
-async def attribute_stored(settings: Settings, store: OpenedStore) -> None:
-    """Decide what the evidence decides, as a running gateway does at once."""
+def attributor_of(settings: Settings, store: OpenedStore) -> Attributor:
+    """What decides about weigh-ins in a running gateway of this configuration."""
     from gateway.attributor import Attributor
     from gateway.clock import SystemClock
 
     people = [PersonId(person.id) for person in settings.people]
     users = {DeviceId(device.id): device.slots_and_names() for device in settings.devices}
-    await Attributor(store.attributions, store.registry, store.enrolments, SystemClock(), people, users).look()
+    return Attributor(store.attributions, store.registry, store.enrolments, SystemClock(), people, users)
+
+
+async def attribute_stored(settings: Settings, store: OpenedStore) -> None:
+    """Decide what the evidence decides, as a running gateway does at once."""
+    await attributor_of(settings, store).look()
 
 
 async def attribute_imported(settings: Settings, store: OpenedStore) -> None:
