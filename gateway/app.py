@@ -25,15 +25,17 @@ from gateway.adapters.sources.nightscout import NightscoutIntake, NightscoutStor
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.addresses import AddressBook
+from gateway.attributor import Attributor
 from gateway.care import Caretaker
 from gateway.changes import Changes
 from gateway.clock_keeper import ClockKeeper
 from gateway.departures.dispatcher import Dispatcher, Route
-from gateway.departures.planner import Planner, planning_destination
+from gateway.departures.planner import Planner, planned_identities, planning_destination
 from gateway.devices.drivers import Permissions, load_drivers
 from gateway.devices.procedures import ScaleUser
 from gateway.errors import ConfigurationError
 from gateway.hub_clock import HubClock
+from gateway.inbox import Inbox
 from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
 from gateway.outages import BrokerReport, OutageWatch
@@ -48,6 +50,7 @@ from gateway.web.app import create_app
 from gateway.web.door import Door
 from gateway.web.leftovers import Leftovers
 from gateway.web.view import View
+from gateway.web.weigh_in_view import WeighInDesk
 
 __all__ = ["BluetoothBackends", "Running", "open_pairing", "run_gateway"]
 
@@ -72,6 +75,7 @@ class Running:
     Attributes:
         url: address of the pages, None when they are off.
         nightscout: the listener for phone apps, None when it is off.
+        inbox: where weigh-ins are filed by people.
         office: where devices are paired; None: Bluetooth is off.
     """
 
@@ -80,6 +84,7 @@ class Running:
     registry: Registry
     summaries: Summaries
     changes: Changes
+    inbox: Inbox
     office: PairingOffice | None = None
     nightscout: NightscoutIntake | None = None
 
@@ -149,6 +154,7 @@ async def run_gateway(
         )
         followers += [dispatcher.wake, planner.wake]
 
+        inbox = Inbox(store.attributions, clock, planned_identities, on_decision=changes.announce)
         url = None
         if settings.web.enabled:
             names = {destination.id: destination.name for destination in settings.destinations}
@@ -168,8 +174,19 @@ async def run_gateway(
                 caretaker,
                 strangers,
                 leftovers,
+                store.attributions,
             )
-            url = await _serve(stack, view, changes, settings, clock, office)
+            desk = WeighInDesk(inbox, store.readings, store.registry, people, clock, names)
+            url = await _serve(stack, view, changes, settings, clock, office, desk)
+
+        attributor = Attributor(
+            store.attributions,
+            store.registry,
+            store.enrolments,
+            clock,
+            people,
+            {DeviceId(device.id): device.slots_and_names() for device in settings.devices},
+        )
 
         nightscout = await _open_nightscout(stack, settings, store, intake, clock, everybody)
 
@@ -178,6 +195,7 @@ async def run_gateway(
             changes.announce()
 
         changed = stack.enter_context(changes.follow())
+        weighed = stack.enter_context(changes.follow())
         async with asyncio.TaskGroup() as tasks:
 
             def keep(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -188,6 +206,7 @@ async def run_gateway(
             )  # without a store the process must end, to be restarted
             if keeper is not None:
                 keep("clock", keeper.run)
+            keep("attributor", lambda: attributor.run(weighed, changes.announce))
             keep("summaries", lambda: summaries.run(changed, computed))
             keep("planner", planner.run)
             if routes:
@@ -207,7 +226,7 @@ async def run_gateway(
             gc.freeze()  # what was built at the start lives to the end: no collection needs to walk it again
             _log.info("gateway.started", sources=len(sources), destinations=len(routes), people=len(people))
             if started is not None:
-                started(Running(url, store.readings, store.registry, summaries, changes, office, nightscout))
+                started(Running(url, store.readings, store.registry, summaries, changes, inbox, office, nightscout))
 
 
 def _tell(followers: Sequence[Callable[[], None]]) -> None:
@@ -396,11 +415,19 @@ async def _purge(store: SqliteStore, clock: Clock, keep_days: int) -> None:
 
 
 async def _serve(
-    stack: AsyncExitStack, view: View, changes: Changes, settings: Settings, clock: Clock, office: PairingOffice | None
+    stack: AsyncExitStack,
+    view: View,
+    changes: Changes,
+    settings: Settings,
+    clock: Clock,
+    office: PairingOffice | None,
+    desk: WeighInDesk,
 ) -> str:
     code_file = settings.web.access_code_file
     door = Door(read_secret(code_file), clock) if code_file is not None else None
-    application = create_app(view, changes, settings.web, language=settings.gateway.language, door=door, office=office)
+    application = create_app(
+        view, changes, settings.web, language=settings.gateway.language, door=door, office=office, desk=desk
+    )
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

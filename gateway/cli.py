@@ -27,6 +27,7 @@ from gateway.commands import (
     scan,
     simulate,
     summary,
+    weigh_ins,
 )
 from gateway.commands.common import BAD_INPUT, write_line
 from gateway.errors import ConfigurationError, GatewayError
@@ -45,8 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"passerelle {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
-        run, check, doctor, scan, radio, pair, nightscout, readings, imports, summary, facts, gaps, intake,
-        quarantine, outbox, decode, fhir, simulate,
+        run, check, doctor, scan, radio, pair, nightscout, readings, weigh_ins, imports, summary, facts, gaps,
+        intake, quarantine, outbox, decode, fhir, simulate,
     ):  # fmt: skip
         module.register(commands)
     return parser

@@ -20,7 +20,16 @@ from gateway.app import BluetoothBackends, Running, run_gateway
 from gateway.clock import SystemClock
 from gateway.demo_devices import DemoDevices
 from gateway.errors import ConfigurationError
-from gateway.model import Consent, DataType, DepartureState, DestinationId, PersonId
+from gateway.model import (
+    Consent,
+    DataType,
+    DecisionSource,
+    DepartureState,
+    DestinationId,
+    DeviceId,
+    PersonId,
+    StoredWeighIn,
+)
 from gateway.ports import Registry
 from gateway.sandbox.broker import Broker, run_mosquitto
 from gateway.sandbox.radio import VirtualAir
@@ -216,6 +225,26 @@ async def _agree(registry: Registry, born: datetime) -> None:
         await registry.grant(Consent(_CAMILLE, data_type, _SPACE, granted_at=now, covers_from=born))
 
 
+_KEEPERS = {DeviceId("scale-c"): _CAMILLE, DeviceId("scale-d"): _DOMINIQUE}
+"""Who used each scale before the demonstration began."""
+_FIRST_REASONS = frozenset({"memory_before_enrolment", "no_history"})
+
+
+async def _sort_memories(running: Running) -> int:
+    """What the two would do on the page of weigh-ins with what their scales remember; returns how many others wait."""
+    waiting = await running.inbox.attributions.waiting(limit=200)
+    old = {each.number: _KEEPERS[each.device_id] for each in waiting if _is_memory(each)}
+    for person_id in (_CAMILLE, _DOMINIQUE):
+        theirs = [number for number, whose in old.items() if whose == person_id]
+        await running.inbox.assign(theirs, person_id, DecisionSource.PAGE)
+    return sum(each.decision is not None and each.number not in old for each in waiting)
+
+
+def _is_memory(weigh_in: StoredWeighIn) -> bool:
+    reasons = weigh_in.decision.evidence.get("reasons") if weigh_in.decision is not None else None
+    return weigh_in.device_id in _KEEPERS and isinstance(reasons, list) and reasons[0] in _FIRST_REASONS
+
+
 async def _narrate(running: Running, space: RunningSpace, say: Say) -> None:
     """Say what happens, once per fact, in plain words."""
     said: set[str] = set()
@@ -227,6 +256,7 @@ async def _narrate(running: Running, space: RunningSpace, say: Say) -> None:
 
     with running.changes.follow() as changed:
         while True:
+            asking = await _sort_memories(running)
             for item in await running.store.latest():
                 reading = item.reading
                 name = next((d["name"] for d in DemoDevices.CONFIGURATION if d["id"] == reading.device_id), "")
@@ -234,6 +264,8 @@ async def _narrate(running: Running, space: RunningSpace, say: Say) -> None:
                 once(
                     reading.device_id, f"  received   {name} ({via}): {reading.metric.value.replace('_', ' ')} and more"
                 )
+            if asking:
+                once("asks", f"  asks       who was on the scale? A guest, perhaps: {running.url}/weigh-ins")
             today = running.summaries.today(_CAMILLE)
             period = await running.summaries.glucose(_CAMILLE, today - timedelta(days=1), 14)
             if period.is_sufficient and period.mean_mg_dl is not None and period.in_range_percent is not None:

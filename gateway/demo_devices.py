@@ -36,6 +36,7 @@ _HELD_BACK = timedelta(minutes=45)
 _METER_SLOW = timedelta(hours=1, minutes=7)
 _MEALS = {Meal.PREPRANDIAL: 1, Meal.POSTPRANDIAL: 2, Meal.FASTING: 3, Meal.CASUAL: 4, Meal.BEDTIME: 5}
 _SCALE_USER = 1
+_CHILD_KG = Decimal("21.40")
 _CATCH_UP_S, _FIRST_ACT_S, _TEST_EVERY_S, _WEIGH_EVERY_S = 4.0, 12.0, 60.0, 90.0
 
 
@@ -69,7 +70,7 @@ class DemoDevices:
             "id": "scale-d",
             "kind": "scale",
             "name": "Pèse-personne MQTT",
-            "person": "dominique",
+            "people": ["camille", "dominique"],
             "manufacturer": "Passerelle Virtual Devices",
             "model": "MQTT-1",
         },
@@ -83,7 +84,7 @@ class DemoDevices:
         self._zone = zone
         self._clock = SystemClock()
         self._camille, self._dominique = SyntheticPerson(7), SyntheticPerson(21)
-        self._kept: dict[str, list[list[Any]]] = {"tests": [], "weigh_ins": []}
+        self._kept: dict[str, list[list[Any]]] = {"tests": [], "weigh_ins": [], "guests": []}
         if memory.exists():
             self._kept |= json.loads(memory.read_text(encoding="utf-8"))
         self._session_start = self._current_session()
@@ -241,6 +242,16 @@ class DemoDevices:
         for at, mass_kg, fat_percent in self._weigh_ins(self._camille, []):
             await self.scale.weigh(WeighIn(mass_kg, _SCALE_USER, at, fat_percent=fat_percent))
 
+    async def _receive_a_guest(self, scale: MqttScale) -> None:
+        """Once in the story a child stands on the scale that the two share."""
+        guests = self._kept["guests"]
+        if not guests:
+            guests.append([self._local().isoformat(), str(_CHILD_KG), "0"])
+            await asyncio.to_thread(self._write_down)
+        for at, mass_kg, _ in guests:
+            local = datetime.fromisoformat(at)
+            await scale.weigh(f"guest-{at}", local.replace(tzinfo=self._zone), Decimal(mass_kg))
+
     async def _mqtt_life(self, broker: Broker, password: str) -> None:
         scale = MqttScale(
             DeviceId("scale-d"), host=broker.host, port=broker.port, username="scale-d", password=password
@@ -249,6 +260,7 @@ class DemoDevices:
             for at, mass_kg, _ in self._weigh_ins(self._dominique, self._kept["weigh_ins"]):
                 await scale.weigh(at.isoformat(), at.replace(tzinfo=self._zone), mass_kg)
             await asyncio.sleep(_FIRST_ACT_S)
+            await self._receive_a_guest(scale)
             while True:
                 now = self._local()
                 usual = self._dominique.weigh_in(now.date()) or self._dominique.weigh_in(now.date() - timedelta(days=1))

@@ -216,7 +216,13 @@ class DeviceSettings(_Section):
     id: Identifier
     kind: DeviceKind
     name: str = Field(min_length=1, max_length=80)
-    person: Identifier | None = Field(default=None, description="Owner; without one its readings wait.")
+    person: Identifier | None = Field(
+        default=None, description="Owner. Without one its readings wait; a scale may then be anybody's of the house."
+    )
+    people: tuple[Identifier, ...] = Field(default=(), description="Who shares a scale, instead of `person`.")
+    users: dict[str, Identifier] = Field(
+        default={}, description="Table: whose a user slot (in digits) or a user name of the scale or its app is."
+    )
     address: BluetoothAddress | None = Field(default=None, description="Bluetooth address, upper case.")
     manufacturer: str | None = Field(default=None, max_length=64)
     model: str | None = Field(default=None, max_length=64)
@@ -232,9 +238,28 @@ class DeviceSettings(_Section):
     def _slot_and_code(self) -> Self:
         if (self.scale_user is None) != (self.scale_consent_file is None):
             raise ValueError("scale_user and scale_consent_file go together")
+        if not self.kind.is_scale and (self.people or self.users):
+            raise ValueError("people and users are for a scale; any other device has one person")
+        if self.people and (self.person is not None or len(set(self.people)) != len(self.people)):
+            raise ValueError("give person, or people with each person once")
+        strangers = set(self.users.values()) - set(self.candidates)
+        if self.candidates and strangers:
+            raise ValueError(f"users: {', '.join(sorted(strangers))} does not own this scale")
         if self.cgm_interval_min is not None and self.kind is not DeviceKind.CGM:
             raise ValueError("cgm_interval_min is for a device of kind cgm")
         return self
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Who may be on the scale; empty: everybody."""
+        return self.people or ((self.person,) if self.person is not None else ())
+
+    def slots_and_names(self) -> dict[str, PersonId]:
+        """Whose the users of the scale are, the slot that the gateway itself uses included."""
+        users = {name: PersonId(person) for name, person in self.users.items()}
+        if self.scale_user is not None and self.person is not None:
+            users.setdefault(str(self.scale_user), PersonId(self.person))
+        return users
 
 
 class AccountSettings(_Section):
@@ -308,8 +333,9 @@ class Settings(_Section):
                 raise ValueError(f"mqtt.{where}.device: nothing called {name!r} under [[devices]]")
         known = {p.id for p in self.people}
         for device in self.devices:
-            if device.person is not None and device.person not in known:
-                raise ValueError(f"devices.{device.id}.person: nobody called {device.person!r} under [[people]]")
+            for person in (*device.candidates, *device.users.values()):
+                if person not in known:
+                    raise ValueError(f"devices.{device.id}.person: nobody called {person!r} under [[people]]")
         for destination in self.destinations:
             for account in destination.accounts:
                 if account.person not in known:
@@ -340,6 +366,8 @@ class Settings(_Section):
                 manufacturer=d.manufacturer,
                 model=d.model,
                 serial=d.serial,
+                is_by_evidence=d.kind.is_scale,
+                candidates=tuple(PersonId(each) for each in d.candidates) if d.kind.is_scale else (),
             )
             for d in self.devices
         ]

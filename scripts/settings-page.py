@@ -159,6 +159,8 @@ def _kind(field: FieldInfo) -> str:
         return f"{plain.__name__.lower()}, see [`metrics.md`](metrics.md)"
     if isinstance(plain, type) and issubclass(plain, Enum):
         return ", ".join(f"`{member.value}`" for member in plain)
+    if typing.get_origin(plain) is dict:
+        return "table of identifiers"
     if typing.get_origin(plain) is tuple:
         return "list of texts"
     if plain is AwareDatetime:

@@ -340,3 +340,29 @@ def test_a_secret_that_is_none(tmp_path: Path, content: bytes | None, words: str
         path.chmod(0o600)
     with pytest.raises(ConfigurationError, match=words):
         read_secret(path)
+
+
+def test_a_scale_may_be_shared() -> None:
+    """One owner, several people or the whole house; slots and names of the scale's users are somebody's."""
+    people = [{"id": "a", "name": "A"}, {"id": "b", "name": "B"}, {"id": "c", "name": "C"}]
+    scale = {"id": "scale", "kind": "scale", "name": "Scale"}
+
+    def shared(**more: object) -> Settings:
+        return Settings.model_validate({"people": people, "devices": [{**scale, **more}]})
+
+    _, (device,) = shared(people=["a", "b"], users={"1": "a", "Bibi": "b"}).household()
+    assert (None, ("a", "b"), True) == (device.person_id, device.candidates, device.is_by_evidence)
+    _, (device,) = shared(person="a").household()
+    assert ("a", ("a",), True) == (device.person_id, device.candidates, device.is_by_evidence)
+    _, (device,) = shared().household()
+    assert (None, (), True) == (device.person_id, device.candidates, device.is_by_evidence)
+    for wrong in (
+        {"people": ["a", "z"]},
+        {"people": ["a"], "person": "b"},
+        {"people": ["a", "a"]},
+        {"person": "a", "users": {"1": "b"}},
+        {"users": {"1": "z"}},
+        {"kind": "cgm", "people": ["a"]},
+    ):
+        with pytest.raises(ValueError, match=r"people|person|users|scale"):
+            shared(**wrong)

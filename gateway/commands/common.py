@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TextIO
 import simplejson
 
 from gateway.errors import ConfigurationError
-from gateway.ports import AccessTokens, Enrolments, Ledger, Quarantine, ReadingStore, Registry
+from gateway.ports import AccessTokens, Attributions, Enrolments, Ledger, Quarantine, ReadingStore, Registry
 from gateway.settings import Settings, load_settings
 
 __all__ = [
@@ -76,6 +76,11 @@ class OpenedStore(Protocol):
     @property
     def ledger(self) -> Ledger:
         """When the gateway could not hear, and why."""
+        ...
+
+    @property
+    def attributions(self) -> Attributions:
+        """Weigh-ins and whose they are."""
         ...
 
 

@@ -23,6 +23,7 @@ from gateway.commands.common import (
     utc_now,
     write_line,
 )
+from gateway.commands.weigh_ins import attribute_imported
 from gateway.devices.files import FORMATS, FileFormat, FileOptions, recognise, to_text
 from gateway.devices.passerelle_fields import Refused
 from gateway.errors import ConfigurationError
@@ -214,6 +215,8 @@ async def _import_lines(arguments: argparse.Namespace) -> int:
                 elif chunk:
                     receipt = await store.readings.commit(Batch(readings=tuple(chunk)))
                     added, corrected = added + receipt.added, corrected + receipt.corrected
+            if not arguments.dry_run:
+                await attribute_imported(settings, store)
     if arguments.dry_run:
         write_line(f"{held} readings could be imported, {new} of them not stored yet; nothing was stored (dry run).")
     else:

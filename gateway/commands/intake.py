@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.commands.common import BAD_INPUT, Commands, dump, input_lines, utc_now, write_line
 from gateway.commands.quarantine import shown_text
+from gateway.commands.weigh_ins import attributor_of
 from gateway.errors import ConfigurationError
 from gateway.model import Reading
 from gateway.reading_json import dump_reading
@@ -85,6 +86,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterabl
             return await own.enter_async_context(NightscoutFeed.open(settings, store, intake, clock, Path(folder)))
 
         decoder = mqtt_decoder(settings, zone_of, AddressBook(devices, store.enrolments, clock))
+        attributor = attributor_of(settings, store)
         feed = LogFeed(intake, decoder, clock, listener)
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -98,6 +100,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings, lines: Iterabl
             fed = await feed.feed(logged, utc_now())
             outcomes[fed.outcome] += 1
             readings, new = readings + len(fed.readings), new + fed.receipt.added
+            await attributor.look()
             write_line(dump(_object(number, logged, fed)) if is_json else _sentence(number, logged, fed))
             if arguments.values:
                 for reading in fed.readings:

@@ -25,7 +25,9 @@ def register(commands: Commands) -> None:
     outbox.add_argument("--content", action="store_true", help="with the exact FHIR resource")
     outbox.set_defaults(run=lambda arguments: asyncio.run(_outbox(arguments)))
 
-    audit = commands.add_parser("audit", help="every departure, refusal and change of consent, newest first")
+    audit = commands.add_parser(
+        "audit", help="every departure, refusal, change of consent and of whose a reading is, newest first"
+    )
     add_config(audit)
     audit.add_argument("--person", metavar="ID", help="only this person's")
     audit.add_argument("--limit", type=int, default=50, help="events at most (default: 50)")
@@ -71,6 +73,7 @@ async def _outbox(arguments: argparse.Namespace) -> int:
                 "decided_at": row.decided_at.isoformat() if row.decided_at else None,
                 "remote_id": row.remote_id,
                 "reason": row.reason,
+                "correction": row.correction,
                 "resource": draft.resource if arguments.content else None,
             }
             write_line(dump({name: value for name, value in line.items() if value is not None}))
@@ -88,9 +91,9 @@ async def _audit(arguments: argparse.Namespace) -> int:
             line = {
                 "at": event.at.isoformat(),
                 "kind": event.kind.value,
-                "person": event.person_id,
+                "person": event.person_id or None,
                 "data": event.data_type.value,
-                "destination": event.destination_id,
+                "destination": event.destination_id or None,
                 "outbox_id": event.outbox_id,
                 "detail": event.detail,
             }

@@ -40,7 +40,7 @@ def register(commands: Commands) -> None:
     add_config(parser)
     parser.add_argument("--passkey-file", metavar="FILE", help="holds the six digits, mode 0600; - for standard input")
     parser.add_argument("--name", help="what to call a new device")
-    parser.add_argument("--person", metavar="ID", help="who owns it")
+    parser.add_argument("--person", metavar="ID", help='who owns it; of a shared scale several, in quotes: "a b"')
     parser.add_argument("--kind", help="what it is, when it may be several things")
     parser.add_argument(
         "--set-clock", action="store_true", help="let the gateway set a new device's clock when it is wrong"
@@ -235,7 +235,7 @@ async def _add(
     default = _WORDS.kind_named(attempt["kinds"][0]).capitalize()
     name = name or await ask(f"Its name ({default}): ") or default
     if person is None and people:
-        person = await ask(f"Its owner ({', '.join(people)}; empty: nobody): ")
+        person = await ask(f"Its owner ({', '.join(people)}; a scale may have several; empty: nobody): ")
     given = {"name": name, "person": person or None, "kind": kind, "set_clock": set_clock}
     await _act(desk, "enrol", attempt=attempt["id"], **given)
     device_id = (await desk.state())["attempt"]["device_id"]

@@ -19,6 +19,7 @@ from gateway.commands.common import (
     settings_of,
     write_line,
 )
+from gateway.commands.weigh_ins import attribute_stored
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceId, QuarantineReason, SourceKind
 from gateway.ports import SetAside
@@ -214,6 +215,7 @@ async def _replay(arguments: argparse.Namespace) -> int:
             outcomes[one.outcome] += 1
             added += one.added
             write_line(dump(_told(one)))
+        await attribute_stored(settings, store)
     resolved = outcomes[ReplayOutcome.READ] + outcomes[ReplayOutcome.NOTHING]
     left = outcomes.total() - resolved - outcomes[ReplayOutcome.RESOLVED]
     write_line(f"{outcomes.total()} looked at: {resolved} resolved, {left} left; {added} new readings.", sys.stderr)

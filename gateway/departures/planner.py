@@ -35,7 +35,7 @@ from gateway.model import (
 from gateway.ports import Clock, ReadingStore, Registry
 from gateway.settings import DestinationSettings
 
-__all__ = ["Planner", "PlannerPolicy", "PlanningDestination", "planning_destination"]
+__all__ = ["Planner", "PlannerPolicy", "PlanningDestination", "planned_identities", "planning_destination"]
 
 _log = structlog.get_logger()
 _SUMMARY_KINDS = frozenset({"glucose_mean_14d", "gmi_14d"})
@@ -77,6 +77,11 @@ class PlannerPolicy:
     chunk: int = 500
     late_readings: timedelta = timedelta(hours=3)
     settle: timedelta = timedelta(seconds=5)
+
+
+def planned_identities(stored: StoredReading, person_id: PersonId) -> tuple[str, ...]:
+    """Identities of every row that this reading can have in the outbox while it is that person's."""
+    return identities_of(replace(stored, person_id=person_id))
 
 
 def planning_destination(settings: DestinationSettings) -> PlanningDestination:
@@ -191,6 +196,7 @@ class Planner:
         devices = {device.device_id: device for device in await self._registry.devices()}
         twins = await self._twins(waiting)
         drafts: dict[_DraftKey, DepartureDraft] = {}
+        former = await self._registry.former_owners([stored.row_id for stored in waiting])
         decided: list[int] = []
         for stored in waiting:
             possible = self._reading_drafts(stored, devices, twins)
@@ -205,6 +211,12 @@ class Planner:
             decided,
             now,
             retracted=[identity for stored in waiting for identity in identities_of(stored)],
+            disowned=[
+                identity
+                for stored in waiting
+                for person_id in former.get(stored.row_id, ())
+                for identity in planned_identities(stored, person_id)
+            ],
             not_before=now + self._policy.settle,
         )
         self._announce(added)

@@ -1,8 +1,9 @@
 """The domain's words. Imports the standard library only, does no I/O, knows no protocol."""
 
+from gateway.model.attribution import Decision, DecisionSource, StoredWeighIn, WeighInNumber, WeighInState
 from gateway.model.batch import Batch, Checkpoint, CommitReceipt, Quarantined, QuarantineReason, RawFrame
 from gateway.model.clock import ClockSession, RepairedHistory, UntrustedSpell
-from gateway.model.departure import AuditEvent, AuditKind, Departure, DepartureDraft, DepartureState
+from gateway.model.departure import AuditEvent, AuditKind, Correction, Departure, DepartureDraft, DepartureState
 from gateway.model.ids import DestinationId, DeviceId, OutboxId, PersonId, ReadingKey, is_identifier
 from gateway.model.metrics import CATALOGUE, DataType, Metric, MetricInfo
 from gateway.model.outage import Outage, OutageReason
@@ -42,7 +43,10 @@ __all__ = [
     "Consent",
     "ConsentState",
     "Context",
+    "Correction",
     "DataType",
+    "Decision",
+    "DecisionSource",
     "Departure",
     "DepartureDraft",
     "DepartureState",
@@ -79,11 +83,14 @@ __all__ = [
     "RepairedHistory",
     "SourceKind",
     "StoredReading",
+    "StoredWeighIn",
     "TimeConfidence",
     "TimeMethod",
     "TimeQuality",
     "Unit",
     "UntrustedSpell",
+    "WeighInNumber",
+    "WeighInState",
     "WeightDay",
     "WeightTrend",
     "convert",

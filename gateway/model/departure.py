@@ -9,7 +9,7 @@ from datetime import datetime
 from gateway.model.ids import DestinationId, OutboxId, PersonId
 from gateway.model.metrics import DataType
 
-__all__ = ["AuditEvent", "AuditKind", "Departure", "DepartureDraft", "DepartureState"]
+__all__ = ["AuditEvent", "AuditKind", "Correction", "Departure", "DepartureDraft", "DepartureState"]
 
 
 class DepartureState(enum.StrEnum):
@@ -25,6 +25,23 @@ class DepartureState(enum.StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     CANCELLED = "cancelled"
+
+
+class Correction(enum.StrEnum):
+    """What is to be done in a space about a row whose reading turned out to be somebody else's.
+
+    Mon espace santé takes neither updates nor deletions from partners: the person does it there, and says so here. A
+    destination that can be corrected settles the same mark by its own procedure.
+    """
+
+    IF_ARRIVED = "if_arrived"
+    """It may have arrived. If it has, it is to be removed."""
+    REMOVE = "remove"
+    """It arrived and is not this person's: to be removed there."""
+    REMOVED = "removed"
+    """Somebody said that it was removed."""
+    ADD = "add"
+    """It was removed, and turned out to be this person's after all: to be entered there by hand. Never sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,7 @@ class Departure:
         reason: last refusal or failure, in words without values; None when there was none.
         remote_id: what the space calls it once accepted.
         decided_at: when the row reached `done`, `rejected` or `cancelled`.
+        correction: what is to be done about it in the space; None: nothing.
     """
 
     outbox_id: OutboxId
@@ -69,6 +87,7 @@ class Departure:
     reason: str | None = None
     remote_id: str | None = None
     decided_at: datetime | None = None
+    correction: Correction | None = None
 
 
 class AuditKind(enum.StrEnum):
@@ -82,6 +101,14 @@ class AuditKind(enum.StrEnum):
     UNCERTAIN = "uncertain"
     CONSENT_GRANTED = "consent_granted"
     CONSENT_WITHDRAWN = "consent_withdrawn"
+    ATTRIBUTED = "attributed"
+    """A weigh-in became this person's."""
+    REATTRIBUTED = "reattributed"
+    """A weigh-in went from one person to another: an event for each of the two."""
+    SET_ASIDE = "set_aside"
+    """A weigh-in is nobody's of this house, or whose it is has become open again."""
+    CORRECTED = "corrected"
+    """Somebody said that what had been sent was put right in the space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +118,8 @@ class AuditEvent:
     Attributes:
         at: UTC, gateway clock.
         kind: what happened.
-        person_id, data_type, destination_id: whose, what, whither.
-        outbox_id: the row concerned, None for consent events.
+        person_id, data_type, destination_id: whose, what, whither; "" where nobody, or no destination, is concerned.
+        outbox_id: the row concerned, None for events of consent and attribution.
         detail: words without values.
     """
 

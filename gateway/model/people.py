@@ -48,6 +48,11 @@ class DeviceKind(enum.StrEnum):
     HEART_RATE_MONITOR = "heart_rate_monitor"
     UNKNOWN = "unknown"
 
+    @property
+    def is_scale(self) -> bool:
+        """Whether people stand on it, so that it cannot say by itself who did."""
+        return self in {DeviceKind.SCALE, DeviceKind.BODY_COMPOSITION_ANALYSER}
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -63,6 +68,8 @@ class Device:
         system_id: EUI-64, 16 upper-case hex digits, or None.
         last_heard_at: last advertisement, connection or message, UTC.
         battery_percent: 0..100, or None.
+        is_by_evidence: whose its readings are is decided for each weigh-in, not by the owner (scales).
+        candidates: who may be on it; empty: everybody of the house. Matters where `is_by_evidence`.
     """
 
     device_id: DeviceId
@@ -77,6 +84,8 @@ class Device:
     system_id: str | None = None
     last_heard_at: datetime | None = None
     battery_percent: int | None = None
+    is_by_evidence: bool = False
+    candidates: tuple[PersonId, ...] = ()
 
 
 class ConsentState(enum.StrEnum):

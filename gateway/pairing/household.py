@@ -60,10 +60,11 @@ class Naming:
 
     Attributes:
         name: 1..80 characters.
-        person_id: its owner; None: its readings wait.
+        person_id: its owner; None: its readings wait, or are anybody's of a scale.
         kind: what it is.
         scale_user, scale_code: slot 0..254 and consent code 0..9999 on a scale that has them; both or neither.
         may_set_clock: the gateway may set its clock.
+        people: who shares a scale; then there is no `person_id`, unless there is one of them only.
     """
 
     name: str
@@ -72,6 +73,12 @@ class Naming:
     scale_user: int | None = None
     scale_code: int | None = None
     may_set_clock: bool = False
+    people: tuple[PersonId, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[PersonId, ...]:
+        """Who may be on a scale; empty: everybody."""
+        return self.people or (() if self.person_id is None else (self.person_id,))
 
 
 def beside_configuration(
@@ -153,11 +160,19 @@ class Household:
         if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
             raise PairingRefused("name")
         people = {person.person_id for person in await self._registry.people()}
-        if naming.person_id is not None and naming.person_id not in people:
+        if not people.issuperset(naming.candidates) or (len(naming.candidates) > 1 and not naming.kind.is_scale):
             raise PairingRefused("person")
         _check_slot(naming)
         device_id = await self._device_id(attempt.address, naming.kind)
-        device = Device(device_id, naming.kind, name, person_id=naming.person_id, address=attempt.address)
+        device = Device(
+            device_id,
+            naming.kind,
+            name,
+            person_id=naming.candidates[0] if len(naming.candidates) == 1 else None,
+            address=attempt.address,
+            is_by_evidence=naming.kind.is_scale,
+            candidates=naming.candidates if naming.kind.is_scale else (),
+        )
         enrolment = Enrolment(
             device,
             enrolled_at=self._clock.now(),

@@ -111,8 +111,9 @@ class PairingOffice:
         Args:
             action: one of ACTIONS.
             fields: `pair`: address; `passkey`: attempt, passkey; `compare`: attempt, is_same; `cancel`: attempt;
-                `enrol`: attempt, name, kind, and optionally person, scale_user, scale_code, set_clock; `clock`: device,
-                is_allowed; `register` (a new user on a scale), `unpair`: device.
+                `enrol`: attempt, name, kind, and optionally person (or people, a list, for a shared scale), scale_user,
+                scale_code, set_clock; `clock`: device, is_allowed; `register` (a new user on a scale), `unpair`:
+                device.
 
         Raises:
             PairingRefused: it cannot be done; `reason` says why, `fields` for a field that is missing or misshapen.
@@ -152,16 +153,17 @@ class PairingOffice:
             raise PairingRefused("kind") from error
         if kind not in self._kinds(attempt):
             raise PairingRefused("kind")
-        person = fields.get("person")
+        people = _people(fields)
         device = await self._household.enrol(
             attempt,
             Naming(
                 name=_text(fields, "name"),
-                person_id=PersonId(str(person)) if person else None,
+                person_id=people[0] if len(people) == 1 else None,
                 kind=kind,
                 scale_user=_number(fields.get("scale_user")),
                 scale_code=_number(fields.get("scale_code")),
                 may_set_clock=_yes(fields, "set_clock"),
+                people=people,
             ),
         )
         self._desk.enrolled(device.device_id)
@@ -291,6 +293,15 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise PairingRefused("fields")
     return value
+
+
+def _people(fields: Mapping[str, Any]) -> tuple[PersonId, ...]:
+    """`person`, or everybody of `people`, a list or separated by spaces; each once."""
+    listed = fields.get("people") or fields.get("person") or ()
+    names = listed.split() if isinstance(listed, str) else listed
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise PairingRefused("person")
+    return tuple(PersonId(name) for name in dict.fromkeys(names))
 
 
 def _yes(fields: Mapping[str, Any], name: str) -> bool:

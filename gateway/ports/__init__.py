@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gateway.ports.access import AccessToken, AccessTokens, Rights
 from gateway.ports.addresses import Addresses, Stranger
+from gateway.ports.attribution import Attributions, PastMass
 from gateway.ports.clock import Clock, ClockLog
 from gateway.ports.documents import Documents, KeptDocument
 from gateway.ports.intake import DeviceSighting, Intake, Source
@@ -21,6 +22,7 @@ __all__ = [
     "AccessToken",
     "AccessTokens",
     "Addresses",
+    "Attributions",
     "Bonds",
     "Clock",
     "ClockLog",
@@ -33,6 +35,7 @@ __all__ = [
     "KeptDocument",
     "Ledger",
     "PairingQuestions",
+    "PastMass",
     "Quarantine",
     "Radios",
     "ReadingStore",

@@ -61,7 +61,14 @@ class Registry(Protocol):
         ...
 
     async def unplanned(self, *, limit: int = 500, after: int = 0) -> list[StoredReading]:
-        """Attributed readings of which nobody has yet decided whether they should leave, by row id, above `after`."""
+        """Readings of which nobody has yet decided whether they should leave, by row id, above `after`.
+
+        They are somebody's, or were: then what was planned for a former owner is to be called back.
+        """
+        ...
+
+    async def former_owners(self, rows: Sequence[int]) -> dict[int, tuple[PersonId, ...]]:
+        """Whose the readings in these rows were before; those that never changed hands are left out."""
         ...
 
     async def plan(
@@ -71,6 +78,7 @@ class Registry(Protocol):
         at: datetime,
         *,
         retracted: Sequence[str] = (),
+        disowned: Sequence[str] = (),
         not_before: datetime | None = None,
     ) -> int:
         """In one transaction: bring the outbox up to the decisions, and mark the readings `planned` as decided.
@@ -84,6 +92,8 @@ class Registry(Protocol):
             planned: row ids of readings.
             retracted: identities that must not leave any more, unless `drafts` has them for the row's destination:
                 rows that wait are cancelled, which is not a refusal and is not audited.
+            disowned: identities that turned out to be somebody else's: as `retracted`, and what has arrived is marked
+                `Correction.REMOVE`. A draft that comes back takes the mark away.
             not_before: earliest first attempt of what waits newly or with new content; default `at`.
 
         Returns:
@@ -145,6 +155,17 @@ class Registry(Protocol):
         self, *, person_id: PersonId | None = None, state: DepartureState | None = None, limit: int = 100
     ) -> list[Departure]:
         """Outbox rows, newest first."""
+        ...
+
+    async def corrections(self) -> list[Departure]:
+        """Rows about which something is to be done in the space (`Correction.REMOVE`, `ADD`), newest first."""
+        ...
+
+    async def corrected(self, outbox_id: OutboxId, at: datetime) -> bool:
+        """It was put right in the space, by a person or by the space's own procedure; audited; False: nothing to do.
+
+        Raises PermanentError: no such row.
+        """
         ...
 
     async def departure_counts(self, destination_id: DestinationId | None = None) -> dict[DepartureState, int]:

@@ -32,6 +32,8 @@ from gateway.web.radio_words import radio_sentence
 from gateway.web.sameorigin import PageTokens
 from gateway.web.texts import Texts, choose_language
 from gateway.web.view import View
+from gateway.web.weigh_in_view import WeighInDesk
+from gateway.web.weigh_ins import add_weigh_ins
 
 __all__ = ["create_app"]
 
@@ -66,6 +68,7 @@ def create_app(
     language: str,
     door: Door | None = None,
     office: PairingOffice | None = None,
+    desk: WeighInDesk | None = None,
 ) -> web.Application:
     """Build the application.
 
@@ -76,6 +79,7 @@ def create_app(
         language: of a browser without a wish, `fr` or `en`.
         door: asks everybody for the access code; None: nobody is asked.
         office: where devices are paired; None: Bluetooth is off.
+        desk: where people say whose a weigh-in is; None: there is no such page.
     """
     app = web.Application(middlewares=[_guard(frozenset(settings.allowed_hosts), door)], client_max_size=64 * 1024)
     pages = jinja2.Environment(
@@ -96,7 +100,9 @@ def create_app(
     app.router.add_get("/events", _events)
     app.router.add_get("/health", _health)
     app.router.add_get("/api/radio", _radio)
-    add_pairing(app, office, PageTokens(SystemClock()), pages, _texts)
+    tokens = PageTokens(SystemClock())
+    add_pairing(app, office, tokens, pages, _texts)
+    add_weigh_ins(app, desk, tokens, pages, _texts)
     app.router.add_static("/static", Path(str(files("gateway.web") / "static")), append_version=False)
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(_end_streams)

@@ -16,17 +16,11 @@ from gateway.errors import PairingFailed
 from gateway.model import PairingFailure
 from gateway.pairing.desk import PairingRefused
 from gateway.pairing.office import ACTIONS, PairingOffice
-from gateway.web.sameorigin import PageTokens, is_from_elsewhere
+from gateway.web.sameorigin import FORM_HEADERS, PageTokens, is_from_elsewhere
 from gateway.web.texts import Texts
 
 __all__ = ["add_pairing"]
 
-_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-# with "no-referrer" a browser would call the origin of our own forms "null"
-_PAGE_HEADERS: Final = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "same-origin"}
 _PROOF_HEADER: Final = "X-Passerelle-Token"
 _STATUS: Final = {"locked": 429, "unknown": 404} | dict.fromkeys(
     ("busy", "over", "not_paired", "has_user", "scale_away", "scale_refused", "scale_silent"), 409
@@ -63,7 +57,7 @@ class _Pages:
             state=state, t=texts, token=self._tokens.issue(), refusal=refusal
         )
         status = 200 if refusal is None else 409
-        return web.Response(text=html, content_type="text/html", headers=_PAGE_HEADERS, status=status)
+        return web.Response(text=html, content_type="text/html", headers=FORM_HEADERS, status=status)
 
     async def submit(self, request: web.Request) -> web.Response:
         """A form of the page; afterwards the browser fetches the page again, so that reloading repeats nothing."""
@@ -71,6 +65,8 @@ class _Pages:
             return web.Response(status=403, text="This request comes from another site.\n")
         form = await request.post()
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        if "people" in fields:  # a box for each
+            fields["people"] = " ".join(value for value in form.getall("people") if isinstance(value, str))
         if not self._tokens.is_valid(fields.pop("token", None)):
             return await self._render(request, "bluetooth.html", "token")
         action = fields.pop("action", "")

@@ -91,6 +91,11 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "pairing_name_it": ("À qui est-il ?", "Whose is it?"),
     "pairing_name": ("Son nom", "Its name"),
+    "pairing_sharers": ("Qui s'y pèse ?", "Who stands on it?"),
+    "pairing_sharers_help": (
+        "Personne de coché : toute la maison. La passerelle reconnaît chacun à son poids, et demande si elle hésite.",
+        "None ticked: everybody of the house. The gateway knows people by their weight, and asks when it is in doubt.",
+    ),
     "pairing_owner": ("Son propriétaire", "Its owner"),
     "pairing_nobody": ("personne : ses mesures attendent", "nobody: its readings wait"),
     "pairing_kind": ("Ce que c'est", "What it is"),

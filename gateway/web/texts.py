@@ -9,6 +9,7 @@ from typing import Final
 from gateway.model import DepartureState, DeviceKind, Meal, Unit, convert
 from gateway.web.leftover_texts import LEFTOVER_WORDS
 from gateway.web.pairing_texts import PAIRING_WORDS
+from gateway.web.weigh_in_texts import WEIGH_IN_WORDS
 
 __all__ = ["LANGUAGES", "Texts", "choose_language"]
 
@@ -96,6 +97,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "other_language": ("English", "Français"),
     **PAIRING_WORDS,
     **LEFTOVER_WORDS,
+    **WEIGH_IN_WORDS,
 }
 _MEALS: Final = {
     Meal.FASTING: ("à jeun", "fasting"),
@@ -158,6 +160,10 @@ class Texts:
     def __contains__(self, name: object) -> bool:
         """Whether there is a sentence called `name`."""
         return name in _WORDS
+
+    def count(self, name: str, count: int) -> str:
+        """The sentence called `name`, or `name` + `_one`, with the number in it."""
+        return self(f"{name}_one" if count == 1 else name).format(count)
 
     def meal(self, meal: Meal) -> str:
         """Words for a meal mark."""

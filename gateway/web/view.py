@@ -30,7 +30,7 @@ from gateway.model import (
     Unit,
     WeightTrend,
 )
-from gateway.ports import Clock, Radios, ReadingStore, Registry, Stranger
+from gateway.ports import Attributions, Clock, Radios, ReadingStore, Registry, Stranger
 from gateway.summaries import Summaries
 from gateway.web.charts import DayCurve, WeightCurve, day_curve, weight_curve
 from gateway.web.leftovers import Leftovers, OpenGap
@@ -128,9 +128,14 @@ class SentRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page; `unattributed` counts devices whose readings wait for an owner, `radios` is empty without any.
+    """The whole page.
 
-    `strangers` are heard over MQTT and not recorded.
+    Attributes:
+        unattributed: devices whose readings wait for an owner; scales have an inbox of their own.
+        radios: empty without any.
+        weigh_ins: how many weigh-ins ask whose they are.
+        corrections: how many things sent are to be put right in a health space.
+        strangers: heard over MQTT and not recorded.
     """
 
     now: datetime
@@ -146,6 +151,8 @@ class Page:
     mismatched: int
     radios: tuple[RadioLine, ...] = ()
     strangers: tuple[Stranger, ...] = ()
+    weigh_ins: int = 0
+    corrections: int = 0
 
 
 def trend_arrow(rate_mg_dl_min: Decimal | None) -> str:
@@ -181,6 +188,7 @@ class View:
         caretaker: Caretaker | None = None,
         strangers: Callable[[], tuple[Stranger, ...]] | None = None,
         leftovers: Leftovers | None = None,
+        attributions: Attributions | None = None,
     ) -> None:
         self._strangers = strangers
         self._store = store
@@ -193,6 +201,7 @@ class View:
         self._house = house
         self._caretaker = caretaker
         self.leftovers = leftovers
+        self._attributions = attributions
 
     async def is_answering(self) -> None:
         """Return when the store does. Raises StoreUnavailable."""
@@ -208,6 +217,7 @@ class View:
         departures = await self._registry.departures(limit=_SENT_ROWS)
         set_aside, mismatched = (0, 0) if self.leftovers is None else await self.leftovers.counts()
         gaps = {} if self.leftovers is None else await self.leftovers.open_gaps()
+        ownerless = {device.device_id for device in devices if device.person_id is None and not device.is_by_evidence}
         return Page(
             now=now,
             people=tuple([await self._panel(person, latest, now) for person in self._people.values()]),
@@ -220,11 +230,13 @@ class View:
             waiting=sum(counts.get(s, 0) for s in DepartureState if s not in (*_SETTLED, DepartureState.DONE)),
             refused=sum(counts.get(s, 0) for s in _SETTLED),
             has_destination=bool(self._destinations),
-            unattributed=len({item.reading.device_id for item in latest if item.person_id is None}),
+            unattributed=len(ownerless & {item.reading.device_id for item in latest if item.person_id is None}),
             quarantined=set_aside,
             mismatched=mismatched,
             radios=self._radio_lines(devices) or (),
             strangers=() if self._strangers is None else self._strangers(),
+            weigh_ins=0 if self._attributions is None else await self._attributions.waiting_count(),
+            corrections=len(await self._registry.corrections()),
         )
 
     async def radios(self) -> tuple[RadioLine, ...] | None:
@@ -299,12 +311,13 @@ class View:
 
     def _device(self, device: Device, latest: list[StoredReading], now: datetime, cares: tuple[Care, ...]) -> DeviceRow:
         owner = self._people.get(device.person_id) if device.person_id is not None else None
+        sharers = [self._people[each].display_name for each in device.candidates if each in self._people]
         readings = [item.reading for item in latest if item.reading.device_id == device.device_id]
         continuous = any(reading.metric is Metric.GLUCOSE_INTERSTITIAL for reading in readings)
         age = now - device.last_heard_at if device.last_heard_at else None
         return DeviceRow(
             device=device,
-            owner=owner.display_name if owner else None,
+            owner=owner.display_name if owner else " · ".join(sharers) or None,
             age=age,
             is_fresh=age is not None and age < _FRESH[continuous],
             cares=cares,

@@ -8,7 +8,7 @@ from mqtt_kit import captured, play
 
 from gateway.adapters.sources.mqtt.client import MqttConnection
 from gateway.app import Running, run_gateway
-from gateway.model import DeviceId, Metric, PersonId
+from gateway.model import DecisionSource, DeviceId, Metric, PersonId
 from gateway.sandbox.broker import run_mosquitto
 from gateway.settings import Settings
 
@@ -51,6 +51,12 @@ async def test_from_somebody_elses_radio_to_the_page(tmp_path: Path) -> None:
                 while len(readings := await gateway.store.readings(device_id=DeviceId("bath"))) < 2:
                     await changed.wait()
                     changed.clear()
+                inbox = gateway.inbox.attributions
+                while not (asks := await inbox.waiting()) or asks[0].decision is None:  # it was captured long ago
+                    await changed.wait()
+                    changed.clear()
+                await gateway.inbox.assign([asks[0].number], PersonId("camille"), DecisionSource.PAGE)
+                readings = await gateway.store.readings(device_id=DeviceId("bath"))
             async with aiohttp.ClientSession() as client, client.get(str(gateway.url)) as answer:
                 page = await answer.text()
         task.cancel()

@@ -27,7 +27,7 @@ def test_the_commands_are_known() -> None:
     assert {
         "run", "demo", "check", "readings", "import", "summary", "facts", "outbox", "audit", "consent", "decode",
         "fhir", "simulate", "scan", "radio", "doctor", "pair", "unpair", "nightscout",
-        "gaps", "intake", "quarantine",
+        "gaps", "intake", "quarantine", "weigh-ins",
     } == {path[0] for path in COMMANDS if path}  # fmt: skip
 
 

@@ -280,8 +280,9 @@ def test_consent_from_grant_to_withdrawal(filled: Home) -> None:
     status, out, _ = filled.run("consent", "withdraw", *who)
     assert (0, True) == (status, out.startswith("Withdrawn. 0 waiting items"))
     assert ["withdrawn"] == [item["state"] for item in filled.objects("consent", "list")]
-    assert ["consent_withdrawn", "consent_granted"] == [event["kind"] for event in filled.objects("audit")]
-    assert [] == filled.objects("audit", "--person", "noe")
+    kinds = [event["kind"] for event in filled.objects("audit")]
+    assert ["consent_withdrawn", "consent_granted", "attributed"] == kinds
+    assert ["attributed"] == [event["kind"] for event in filled.objects("audit", "--person", "noe")]
     assert (0, "The audit trail is whole.\n", "") == filled.run("audit", "--verify")
 
 

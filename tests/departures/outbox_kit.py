@@ -128,6 +128,15 @@ class MemoryRegistry:
     async def unplanned(self, *, limit: int = 500, after: int = 0) -> list[StoredReading]:
         return [stored for stored in self.waiting if stored.row_id > after][:limit]
 
+    async def former_owners(self, rows: Sequence[int]) -> dict[int, tuple[PersonId, ...]]:
+        return {}
+
+    async def corrections(self) -> list[Departure]:
+        return []
+
+    async def corrected(self, outbox_id: OutboxId, at: datetime) -> bool:
+        return False
+
     async def plan(
         self,
         drafts: Sequence[DepartureDraft],
@@ -135,6 +144,7 @@ class MemoryRegistry:
         at: datetime,
         *,
         retracted: Sequence[str] = (),
+        disowned: Sequence[str] = (),
         not_before: datetime | None = None,
     ) -> int:
         known = {(r.departure.draft.destination_id, r.departure.draft.identity): r for r in self.rows.values()}

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 import structlog
 from house_kit import gateway_on, house_settings, is_in, until_readings, visitor_of
 from pairing_kit import METER, PASSKEY, meter_on, wall
 
-from gateway.model import Device, DeviceId, DeviceKind, Enrolment
+from gateway.model import DecisionSource, Device, DeviceId, DeviceKind, Enrolment, Metric, PersonId
 from gateway.pairing.household import beside_configuration
 from gateway.sandbox.peripherals import MeterRecord, VirtualScale, WeighIn
 from gateway.sandbox.radio import VirtualAir
@@ -120,6 +122,40 @@ async def test_a_scale_with_a_slot(air: VirtualAir, tmp_path: Path) -> None:
         await until_readings(running, 1, device["device_id"])
         await visitor.act("unpair", device=device["device_id"])
         assert not file.exists()
+
+
+async def test_a_scale_of_several_people(air: VirtualAir, tmp_path: Path) -> None:
+    """A box for each person on the page; a weigh-in waits for one of them, also after a restart, and a tap files it."""
+    scale = VirtualScale(air, SCALE, "Virtual Scale", "BS71", users={1: 4321}, clock=wall)
+    await scale.start()
+    people = [{"id": each, "name": each.title()} for each in ("camille", "dominique", "noe")]
+    settings = house_settings(tmp_path, people=people)
+    async with gateway_on(air, settings) as running, visitor_of(running) as visitor:
+        await visitor.until(lambda state: state["neighbours"])
+        await visitor.act("pair", address=SCALE)
+        attempt = (await visitor.until(is_in("paired")))["attempt"]
+        named = {"attempt": attempt["id"], "name": "Balance", "kind": "body_composition_analyser"}
+        assert (400, "person") == _refusal(await visitor.act("enrol", **named, people=["camille", "nobody"]))
+        assert (400, "person") == _refusal(await visitor.act("enrol", **named, people={"camille": 1}))
+        fields = [*named.items(), ("people", "dominique"), ("people", "camille"), ("action", "enrol")]
+        token = (await visitor.state())["token"]
+        async with aiohttp.ClientSession() as session:
+            form = aiohttp.FormData([*fields, ("token", token), ("scale_user", "1"), ("scale_code", "4321")])
+            async with session.post(f"{visitor.url}/bluetooth", data=form, allow_redirects=False) as answer:
+                assert 303 == answer.status
+    async with gateway_on(air, settings) as running:
+        (device,) = await running.registry.devices()
+        assert (None, True, ("camille", "dominique")) == (device.person_id, device.is_by_evidence, device.candidates)
+        await scale.weigh(WeighIn(Decimal("70.5"), 1, wall()))
+        await until_readings(running, 1, device.device_id)
+        with running.changes.follow() as changed:
+            while not (waiting := await running.inbox.attributions.waiting()) or waiting[0].decision is None:
+                await changed.wait()
+                changed.clear()
+        evidence: dict[str, Any] = dict(waiting[0].decision.evidence)
+        assert {"camille", "dominique"} == set(evidence["probabilities"])
+        await running.inbox.assign([waiting[0].number], PersonId("dominique"), DecisionSource.PAGE)
+        assert {"dominique"} == {item.person_id for item in await running.store.readings(metrics=[Metric.BODY_MASS])}
 
 
 async def test_a_device_of_the_file_is_only_paired(air: VirtualAir, tmp_path: Path) -> None:

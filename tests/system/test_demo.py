@@ -25,6 +25,7 @@ _FACTS = (
     "received   Capteur de glucose (bluetooth)",
     "received   Pèse-personne Bluetooth (bluetooth)",
     "received   Pèse-personne MQTT (mqtt)",
+    "asks       who was on the scale?",
     "summarised Camille",
     "everything that Camille agreed to",
 )
@@ -95,7 +96,7 @@ async def keys_and_counts(folder: Path) -> tuple[list[str], int, int]:
         done = (await store.registry.departure_counts()).get(DepartureState.DONE, 0)
         assert await store.registry.verify_audit() is None
         lonely = await store.readings.readings(person_id=PersonId("dominique"), metrics=[Metric.BODY_MASS])
-        assert lonely, "Dominique's weigh-ins stay at home, but they are kept"
+        assert len(lonely) > 5, "Dominique's weigh-ins stay at home, but they are kept"
         assert not await store.registry.departures(person_id=PersonId("dominique"))
     stored = [json.loads(line) for line in (folder / "space.jsonl").read_text(encoding="utf-8").splitlines()]
     held = sum(1 for line in stored if "Observation" in json.dumps(line)[:200])
@@ -111,7 +112,15 @@ async def test_a_newcomer_sees_every_device_a_summary_and_what_was_accepted(tmp_
         async with session.get(url, headers={"Accept-Language": "fr"}) as answer:
             page = await answer.text()
             assert 200 == answer.status
-        for words in ("Camille", "Dominique", "Lecteur de glycémie", "accepté", "14 derniers jours", "GMI"):
+        for words in (
+            "Camille",
+            "Dominique",
+            "Lecteur de glycémie",
+            "accepté",
+            "14 derniers jours",
+            "GMI",
+            "1 pesée attend",
+        ):
             assert words in page
         assert 0 == await demo.stop()
     first_keys, first_done, first_held = await keys_and_counts(folder)

@@ -15,6 +15,8 @@ from pydantic import SecretStr
 
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.changes import Changes
+from gateway.departures.planner import planned_identities
+from gateway.inbox import Inbox
 from gateway.intake import StoreIntake
 from gateway.model import (
     Batch,
@@ -40,6 +42,7 @@ from gateway.web.app import create_app
 from gateway.web.door import Door
 from gateway.web.leftovers import Leftovers
 from gateway.web.view import View
+from gateway.web.weigh_in_view import WeighInDesk
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 3, 20, 11, 0, tzinfo=UTC)
@@ -145,9 +148,12 @@ async def serve(
             PARIS,
             strangers=lambda: strangers,
             leftovers=leftovers,
+            attributions=store.attributions,
         )
+        inbox = Inbox(store.attributions, clock, planned_identities, on_decision=changes.announce)
+        desk = WeighInDesk(inbox, store.readings, store.registry, known, clock, destinations or {})
         door = None if access_code is None else Door(SecretStr(access_code), clock)
-        application = create_app(view, changes, WebSettings(), language=language, door=door)
+        application = create_app(view, changes, WebSettings(), language=language, door=door, desk=desk)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:

@@ -17,6 +17,7 @@ from gateway.adapters.stores.sqlite.encoded import EncodedBatch, EncodedFrame, E
 from gateway.adapters.stores.sqlite.manyrows import compare_rows, execute_rows
 from gateway.adapters.stores.sqlite.merge import UNPLACED, Merged, merge_version
 from gateway.adapters.stores.sqlite.schema import local_day
+from gateway.adapters.stores.sqlite.weigh_ins import enlist_new
 from gateway.model import CommitReceipt, DeviceId
 
 __all__ = ["Ingest", "ensure_device"]
@@ -37,8 +38,9 @@ _INSERT_READINGS = f"""
 INSERT INTO reading (series, record_key, person, effective_at, digest, utc_offset_min, time_quality, received_at,
   provenance, value, original_value, original_unit, device_time, extra, raw_id)
 {_INCOMING}
-SELECT s.id, i.record_key, d.person, i.effective_at, i.digest, i.utc_offset_min, i.time_quality, i.received_at,
-  p.id, i.value, i.original_value, i.original_unit, i.device_time, i.extra, i.frame + ?
+SELECT s.id, i.record_key, CASE d.is_by_evidence WHEN 0 THEN d.person ELSE 0 END, i.effective_at, i.digest,
+  i.utc_offset_min, i.time_quality, i.received_at, p.id, i.value,
+  i.original_value, i.original_unit, i.device_time, i.extra, i.frame + ?
 {_NUMBERED}
 WHERE true
 ON CONFLICT (series, record_key) DO NOTHING
@@ -134,6 +136,7 @@ class Ingest:
             added = execute_rows(connection, _INSERT_READINGS, rows, (shift,))
             if added:
                 connection.execute(_MARK_DIRTY, (last_row,))
+                enlist_new(connection, {series[0] for batch in batches for series in batch.series}, last_row)
             if added == len(rows):
                 receipts = [_all_added(len(batch.rows)) for batch in batches]
             else:

@@ -20,6 +20,7 @@ from gateway.errors import PermanentError
 from gateway.model import (
     AuditEvent,
     AuditKind,
+    Correction,
     DataType,
     Departure,
     DepartureDraft,
@@ -29,16 +30,27 @@ from gateway.model import (
     PersonId,
 )
 
-__all__ = ["departure_counts", "departures", "latest_effective", "lease", "next_due", "settle", "withdraw"]
+__all__ = [
+    "corrected",
+    "corrections",
+    "departure_counts",
+    "departures",
+    "latest_effective",
+    "lease",
+    "next_due",
+    "settle",
+    "withdraw",
+]
 
 log = structlog.get_logger()
 
 _SELECT = (
     "SELECT o.outbox_id, o.identity, p.person_id, o.data_type, o.destination_id, o.kind, o.effective_at, o.resource,"
-    " o.state, o.attempts, o.created_at, o.not_before, o.reason, o.remote_id, o.decided_at"
+    " o.state, o.attempts, o.created_at, o.not_before, o.reason, o.remote_id, o.decided_at,"
+    " o.correction"
     " FROM outbox o JOIN person p ON p.id = o.person"
 )
-_Row = tuple[int, str, str, str, str, str, int, str, str, int, int, int, str | None, str | None, int | None]
+_Row = tuple[int, str, str, str, str, str, int, str, str, int, int, int, str | None, str | None, int | None, str | None]
 _NOT_LEFT_ALONE = (
     "p.person_id NOT IN (SELECT value FROM json_each(?))"
     " AND NOT EXISTS (SELECT 1 FROM consent c WHERE c.person = o.person AND c.data_type = o.data_type"
@@ -52,6 +64,7 @@ _AUDITED = {
     DepartureState.UNKNOWN: AuditKind.UNCERTAIN,
     DepartureState.CANCELLED: AuditKind.REFUSED,
 }
+_OPEN = (Correction.REMOVE, Correction.ADD)
 _FINAL = frozenset({DepartureState.DONE, DepartureState.REJECTED, DepartureState.CANCELLED})
 
 
@@ -75,6 +88,7 @@ def _departure(row: _Row, state: DepartureState | None = None) -> Departure:
         reason=row[12],
         remote_id=row[13],
         decided_at=optional_instant(row[14]),
+        correction=None if row[15] is None else Correction(row[15]),
     )
 
 
@@ -226,6 +240,7 @@ def settle(
             log.warning("outbox.settle_ignored", outbox_id=outbox_id, was=departure.state.value, wanted=state.value)
         return
     if state is DepartureState.PENDING and _corrected(connection, departure, at):
+        _judge_correction(connection, outbox_id, state)
         return
     was_unknown = departure.state is DepartureState.UNKNOWN or _is_read_back(connection, departure)
     connection.execute(
@@ -241,12 +256,49 @@ def settle(
             outbox_id,
         ),
     )
+    _judge_correction(connection, outbox_id, state)
     kind = _AUDITED.get(state)
     if kind is not None and not (was_unknown and state is DepartureState.UNKNOWN):
         words = departure.draft.kind if reason is None else f"{departure.draft.kind}: {reason}"
         if began_at is not None:
             words += f"; sending began {instant(micros(began_at)).isoformat(timespec='milliseconds')}"
         _audit(connection, departure, kind, at, words)
+
+
+def _judge_correction(connection: sqlite3.Connection, outbox_id: OutboxId, state: DepartureState) -> None:
+    """What was somebody else's and has arrived is to be removed there; what certainly has not needs nothing."""
+    if state in {DepartureState.DONE, DepartureState.REJECTED, DepartureState.PENDING}:
+        connection.execute(
+            "UPDATE outbox SET correction = ? WHERE outbox_id = ? AND correction = ?",
+            (
+                Correction.REMOVE.value if state is DepartureState.DONE else None,
+                outbox_id,
+                Correction.IF_ARRIVED.value,
+            ),
+        )
+
+
+def corrected(connection: sqlite3.Connection, outbox_id: OutboxId, at: datetime) -> bool:
+    """A person (or a space's own procedure) has put right what arrived; False: nothing was to be done."""
+    row = connection.execute(f"{_SELECT} WHERE o.outbox_id = ?", (outbox_id,)).fetchone()
+    if row is None:
+        raise PermanentError("the outbox has no such row")
+    departure = _departure(row)
+    if departure.correction not in _OPEN:
+        return False
+    becomes = Correction.REMOVED.value if departure.correction is Correction.REMOVE else None
+    connection.execute("UPDATE outbox SET correction = ? WHERE outbox_id = ?", (becomes, outbox_id))
+    done = "removed" if departure.correction is Correction.REMOVE else "entered again"
+    _audit(connection, departure, AuditKind.CORRECTED, at, f"{departure.draft.kind}: {done} in the space")
+    return True
+
+
+def corrections(connection: sqlite3.Connection) -> list[Departure]:
+    """Rows about which something is to be done in the space, newest first."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE o.correction IN (?, ?) ORDER BY o.outbox_id DESC", [mark.value for mark in _OPEN]
+    )
+    return [_departure(row) for row in rows]
 
 
 def _is_read_back(connection: sqlite3.Connection, departure: Departure) -> bool:

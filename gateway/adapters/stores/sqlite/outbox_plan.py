@@ -13,9 +13,9 @@ from datetime import datetime
 
 from gateway.adapters.stores.sqlite.codec import compact, micros
 from gateway.adapters.stores.sqlite.figures import person_number
-from gateway.model import DepartureDraft, DepartureState
+from gateway.model import Correction, DepartureDraft, DepartureState
 
-__all__ = ["RETRACTED", "plan"]
+__all__ = ["RETRACTED", "disown", "own_again", "plan"]
 
 RETRACTED = "corrected: no longer leaves"
 """Reason of a row that is cancelled because its reading changed, not for want of consent."""
@@ -28,6 +28,7 @@ WITH RECURSIVE known (id) AS (
 )
 SELECT id FROM known WHERE id IS NOT NULL
 """
+_AFTER_DISOWNING = (Correction.REMOVED, Correction.ADD, Correction.REMOVE, Correction.IF_ARRIVED)
 _IN_DOUBT = frozenset({DepartureState.LEASED, DepartureState.UNKNOWN})
 
 
@@ -39,6 +40,7 @@ def plan(
     *,
     seen_mark: int | None,
     retracted: Sequence[str] = (),
+    disowned: Sequence[str] = (),
     not_before: datetime | None = None,
 ) -> int:
     """Add, correct, revive and retract rows; mark the readings in rows `planned` as decided; returns how many rows
@@ -57,11 +59,39 @@ def plan(
             for identity in retracted:
                 if (destination, identity) not in kept:
                     _retract(connection, destination, identity, micros(at))
+    disown(connection, disowned, at)
     connection.execute(
         "DELETE FROM unplanned WHERE row_id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR mark <= ?2)",
         (compact(list(planned)), seen_mark),
     )
     return new
+
+
+def disown(connection: sqlite3.Connection, identities: Sequence[str], at: datetime) -> None:
+    """What these identities state turned out to be somebody else's: retract what waits, mark what arrived."""
+    if not identities:
+        return
+    for (destination,) in connection.execute(_DESTINATIONS).fetchall():
+        for identity in identities:
+            _retract(connection, destination, identity, micros(at))
+            connection.execute(
+                "UPDATE outbox SET correction = CASE WHEN correction = ?3 THEN ?3 WHEN correction = ?4 THEN ?3"
+                " WHEN state = 'done' THEN ?5 ELSE ?6 END"
+                " WHERE destination_id = ?1 AND identity = ?2 AND (state IN ('done', 'leased', 'unknown')"
+                " OR (state = 'cancelled' AND is_read_back))",
+                (destination, identity, *(c.value for c in _AFTER_DISOWNING)),
+            )
+
+
+def own_again(connection: sqlite3.Connection, identities: Sequence[str]) -> None:
+    """They are that person's after all: what was not removed in the space is right there, what was is to be added."""
+    for (destination,) in connection.execute(_DESTINATIONS).fetchall():
+        for identity in identities:
+            connection.execute(
+                "UPDATE outbox SET correction = CASE correction WHEN ?3 THEN ?4 WHEN ?4 THEN ?4 END"
+                " WHERE destination_id = ?1 AND identity = ?2 AND correction IS NOT NULL",
+                (destination, identity, Correction.REMOVED.value, Correction.ADD.value),
+            )
 
 
 def _bring(connection: sqlite3.Connection, draft: DepartureDraft, now: int, not_before: int) -> bool:

@@ -28,6 +28,7 @@ from gateway.model import DeviceId, Metric, PersonId, Provenance, StoredReading
 __all__ = [
     "Names",
     "changed_readings",
+    "former_owners",
     "last_reception",
     "latest_readings",
     "read_range",
@@ -224,6 +225,18 @@ def readings_by_row(
     codes = None if metrics is None else f"[{','.join(str(METRIC_CODES[metric]) for metric in metrics)}]"
     values = {"after": after, "last": last, "person": person, "metrics": codes, "chunk": chunk}
     return names.decode(fetch_rows(connection, _BY_ROW, values))
+
+
+def former_owners(connection: sqlite3.Connection, rows: Collection[int]) -> dict[int, tuple[PersonId, ...]]:
+    """Whose the readings in these rows were before."""
+    found: dict[int, tuple[PersonId, ...]] = {}
+    for row_id, person in connection.execute(
+        "SELECT f.row_id, p.person_id FROM former_owner AS f JOIN person AS p ON p.id = f.person"
+        " WHERE f.row_id IN (SELECT value FROM json_each(?)) ORDER BY f.row_id, p.person_id",
+        (f"[{','.join(map(str, rows))}]",),
+    ):
+        found[row_id] = (*found.get(row_id, ()), PersonId(person))
+    return found
 
 
 def readings_to_plan(connection: sqlite3.Connection, limit: int, after: int = 0) -> tuple[list[StoredReading], int]:

@@ -80,6 +80,10 @@ class SqliteRegistry:
         self._seen_mark = max(mark, self._seen_mark or 0)
         return readings
 
+    async def former_owners(self, rows: Sequence[int]) -> dict[int, tuple[PersonId, ...]]:
+        """Whose the readings in these rows were before; those that never changed hands are left out."""
+        return await self._readers.run(lambda connection: queries.former_owners(connection, rows))
+
     async def plan(
         self,
         drafts: Sequence[DepartureDraft],
@@ -87,6 +91,7 @@ class SqliteRegistry:
         at: datetime,
         *,
         retracted: Sequence[str] = (),
+        disowned: Sequence[str] = (),
         not_before: datetime | None = None,
     ) -> int:
         """Bring the outbox up to the decisions and mark rows `planned` as decided; returns how many rows wait newly.
@@ -101,6 +106,7 @@ class SqliteRegistry:
                 at,
                 seen_mark=self._seen_mark,
                 retracted=retracted,
+                disowned=disowned,
                 not_before=not_before,
             )
         )
@@ -176,6 +182,14 @@ class SqliteRegistry:
     ) -> list[Departure]:
         """Outbox rows, newest first."""
         return await self._readers.run(lambda connection: outbox.departures(connection, person_id, state, limit))
+
+    async def corrections(self) -> list[Departure]:
+        """Rows about which something is to be done in the space, newest first."""
+        return await self._readers.run(outbox.corrections)
+
+    async def corrected(self, outbox_id: OutboxId, at: datetime) -> bool:
+        """It was put right in the space; audited. Raises PermanentError: no such row."""
+        return await self._writer.run(lambda connection: outbox.corrected(connection, outbox_id, at))
 
     async def departure_counts(self, destination_id: DestinationId | None = None) -> dict[DepartureState, int]:
         """How many rows are in each state; every state is there."""

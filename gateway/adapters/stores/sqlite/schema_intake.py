@@ -9,24 +9,58 @@ __all__ = ["ACCESS", "ATTRIBUTION", "DOCUMENTS", "LEDGER", "QUARANTINE"]
 
 ATTRIBUTION = """
 ALTER TABLE device ADD COLUMN is_by_evidence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE device ADD COLUMN acquainted_at INTEGER;
 CREATE TABLE device_candidate (
   device INTEGER NOT NULL REFERENCES device(id),
   person INTEGER NOT NULL REFERENCES person(id),
   PRIMARY KEY (device, person)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE attribution (
+CREATE TABLE weigh_in (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   device INTEGER NOT NULL REFERENCES device(id),
-  weigh_in TEXT NOT NULL,
-  verdict TEXT NOT NULL,
+  name TEXT NOT NULL,
+  state TEXT NOT NULL,
+  person INTEGER NOT NULL DEFAULT 0 REFERENCES person(id),
+  profile_of INTEGER NOT NULL DEFAULT 0 REFERENCES person(id),
+  is_said INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (device, name)
+) STRICT;
+CREATE INDEX weigh_in_state ON weigh_in (state, number);
+CREATE TABLE weigh_in_reading (
+  row_id INTEGER PRIMARY KEY REFERENCES reading(row_id),
+  weigh_in INTEGER NOT NULL REFERENCES weigh_in(number),
+  is_of_profile INTEGER NOT NULL
+) STRICT;
+CREATE INDEX weigh_in_readings ON weigh_in_reading (weigh_in);
+CREATE TABLE attribution (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  weigh_in INTEGER NOT NULL REFERENCES weigh_in(number),
+  state TEXT NOT NULL,
   person INTEGER NOT NULL REFERENCES person(id),
   decided_by TEXT NOT NULL,
   evidence TEXT NOT NULL,
   at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX attribution_of ON attribution (device, weigh_in, number);
+CREATE INDEX attribution_of ON attribution (weigh_in, number);
+CREATE TABLE former_owner (
+  row_id INTEGER NOT NULL REFERENCES reading(row_id),
+  person INTEGER NOT NULL REFERENCES person(id),
+  PRIMARY KEY (row_id, person)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE outbox ADD COLUMN correction TEXT;
+CREATE INDEX outbox_correction ON outbox (outbox_id) WHERE correction IS NOT NULL;
+UPDATE device SET is_by_evidence = 1 WHERE kind IN ('scale', 'body_composition_analyser');
+UPDATE device SET acquainted_at = (
+  SELECT min(r.received_at) FROM series AS s CROSS JOIN reading AS r ON r.series = s.id WHERE s.device = device.id
+) WHERE is_by_evidence;
+INSERT INTO device_candidate SELECT id, person FROM device WHERE is_by_evidence AND person <> 0;
 """
-"""Append-only: the newest row of a weigh-in counts. Person 0 is nobody."""
+"""`weigh_in` is what counts now, `attribution` the append-only history of it; `is_said`: a person had the last word.
+
+A weigh-in of a device that is not by evidence exists only where somebody said something about one of its records.
+`acquainted_at`: when anything was first received from it.
+`former_owner` remembers whose a reading was, so that what was planned for them is called back.
+"""
 
 LEDGER = """
 CREATE TABLE outage (

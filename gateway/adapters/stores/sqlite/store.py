@@ -1,4 +1,4 @@
-"""`SqliteStore`: one database file behind the ports `ReadingStore`, `Registry` and `Enrolments`."""
+"""`SqliteStore`: one database file behind the ports `ReadingStore`, `Registry`, `Enrolments` and `Attributions`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.adapters.stores.sqlite.access import SqliteAccessTokens
+from gateway.adapters.stores.sqlite.attributions import SqliteAttributions
 from gateway.adapters.stores.sqlite.clock_log import SqliteClockLog
 from gateway.adapters.stores.sqlite.codec import micros
 from gateway.adapters.stores.sqlite.database import connect, prepare_file, translated
@@ -40,6 +41,7 @@ class SqliteStore:
         quarantine: the `Quarantine`.
         ledger: the `Ledger`.
         clock_log: the `ClockLog`.
+        attributions: the `Attributions`.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
@@ -53,6 +55,7 @@ class SqliteStore:
         self.quarantine = SqliteQuarantine(writer, readers)
         self.ledger = SqliteLedger(writer, readers)
         self.clock_log = SqliteClockLog(writer, readers)
+        self.attributions = SqliteAttributions(writer, readers)
 
     @classmethod
     @asynccontextmanager
