@@ -20,12 +20,15 @@ from bleak.backends.scanner import BaseBleakScanner
 
 from gateway.adapters.sources.bluetooth import BluetoothSource, LinkState
 from gateway.adapters.sources.bluetooth.bluez.bonds import BluezBonds
+from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.mqtt import MqttSource
 from gateway.adapters.sources.nightscout import NightscoutIntake, NightscoutStores
 from gateway.adapters.spaces.mes import MesSpace, accounts_of
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.addresses import AddressBook
 from gateway.attributor import Attributor
+from gateway.bind_keys import configured_keys, kept_key
+from gateway.broadcasts import Broadcasts
 from gateway.care import Caretaker
 from gateway.changes import Changes
 from gateway.clock_keeper import ClockKeeper
@@ -40,7 +43,7 @@ from gateway.intake import StoreIntake
 from gateway.model import DeviceId, GlucosePeriod, Person, PersonId
 from gateway.outages import BrokerReport, OutageWatch
 from gateway.pairing.desk import PairingDesk
-from gateway.pairing.household import Household
+from gateway.pairing.household import Household, beside_configuration
 from gateway.pairing.office import PairingOffice
 from gateway.ports import Addresses, Bonds, Clock, ReadingStore, Registry, Source
 from gateway.settings import Settings, read_secret
@@ -131,10 +134,19 @@ async def run_gateway(
         intake = StoreIntake(store.readings, store.registry, changes, zone_of=_zone_of(settings, zones))
         everybody = {person.person_id: person for person in await store.registry.people()} | people
         summaries = Summaries(store.readings, clock, everybody)  # figures stay right for those who left the file too
-        sources = _sources(settings, clock, backends, zones, AddressBook(devices, store.enrolments, clock))
+        broadcasts = _broadcasts(settings, clock, _zone_of(settings, zones))
+        book = AddressBook(devices, store.enrolments, clock)
+        sources = _sources(settings, clock, backends, zones, book, broadcasts)
         radios = next((source for source in sources if isinstance(source, BluetoothSource)), None)
         watch = _outage_watch(store, clock, sources)
         stack.push_async_callback(watch.farewell)
+        if radios is None:
+            enrolled, _ = beside_configuration(devices, await store.enrolments.enrolments())
+            keys = configured_keys(settings)
+            for device in devices:
+                broadcasts.watch(device, keys.get(device.device_id))
+            for device in (enrolment.device for enrolment in enrolled):
+                broadcasts.watch(device, kept_key(settings.store.path.parent / "bind-keys", device.device_id))
         caretaker = _caretaker(store, clock, radios)
         office = open_pairing(settings, store, sources, clock, backends, zones, people, changes.announce, caretaker)
         routes = []
@@ -295,6 +307,7 @@ def open_pairing(
         configured=configured,
         codes=settings.store.path.parent / "scale-codes",
         zones=zones,
+        needs_key=lambda name: any(driver.unlock is not None for driver in drivers if driver.name == name),
     )
 
     def needs_pairing() -> frozenset[DeviceId]:
@@ -333,9 +346,10 @@ def _sources(
     backends: BluetoothBackends,
     zones: Mapping[DeviceId, tzinfo],
     addresses: Addresses,
+    broadcasts: Broadcasts,
 ) -> list[Source]:
     zone_of = _zone_of(settings, zones)
-    sources: list[Source] = []
+    sources: list[Source] = [broadcasts] if settings.bluetooth.enabled or settings.mqtt.enabled else []
     if settings.bluetooth.enabled:
         _, devices = settings.household()
         users = {
@@ -352,6 +366,8 @@ def _sources(
                     DeviceId(device.id): Permissions(device.set_clock, device.cgm_interval_min)
                     for device in settings.devices
                 },
+                keys=configured_keys(settings),
+                broadcasts=broadcasts,
                 zone_of=zone_of,
                 clock=clock,
                 drivers=load_drivers(),
@@ -360,7 +376,10 @@ def _sources(
             )
         )
     if settings.mqtt.enabled:
-        sources.append(MqttSource(settings.mqtt, clock=clock, zone_of=zone_of, addresses=addresses))
+        on_advert = broadcasts.hear_from_elsewhere
+        sources.append(
+            MqttSource(settings.mqtt, clock=clock, zone_of=zone_of, addresses=addresses, on_advert=on_advert)
+        )
     return sources
 
 
@@ -384,6 +403,16 @@ async def _open_nightscout(
             house=ZoneInfo(settings.gateway.time_zone),
             folder=settings.store.path.parent,
         )
+    )
+
+
+def _broadcasts(settings: Settings, clock: Clock, zone_of: Callable[[DeviceId], tzinfo]) -> Broadcasts:
+    return Broadcasts(
+        lambda device_id, zone, source: Material(device_id, zone, source=source),
+        zone_of=zone_of,
+        clock=clock,
+        drivers=load_drivers(),
+        retry_s=settings.bluetooth.retry_s,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from gateway.devices.drivers import Permissions
 from gateway.devices.procedures import Outcome
 from gateway.devices.procedures.glucose_gap import GAP_FACT
+from gateway.devices.procedures.sealed_scale import KEY_DOES_NOT_FIT
 from gateway.model import Checkpoint, Device, DeviceId, DeviceKind, StoredReading
 from gateway.normalise.broadcast import UNAUTHENTICATED
 from gateway.normalise.times import CLOCK_TOLERANCE
@@ -31,6 +32,8 @@ class Concern(enum.StrEnum):
     NEEDS_PAIRING = "needs_pairing"
     CODE_REFUSED = "code_refused"
     """A scale refuses the code of its owner's slot."""
+    KEY_REFUSED = "key_refused"
+    """A device that encrypts what it tells everybody does not open with the key that we have."""
     SESSION_ENDED = "session_ended"
     MEMORY_GAP = "memory_gap"
     """A meter has overwritten records before they were read."""
@@ -194,6 +197,8 @@ def _about_link(standing: Standing) -> list[Care]:
         return [Care(Concern.SESSION_ENDED)]
     if standing.state == "failed" and standing.detail == Outcome.CONSENT_REFUSED.value:
         return [Care(Concern.CODE_REFUSED)]
+    if standing.state == "failed" and standing.detail == KEY_DOES_NOT_FIT:
+        return [Care(Concern.KEY_REFUSED)]
     return []
 
 

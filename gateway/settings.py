@@ -229,6 +229,9 @@ class DeviceSettings(_Section):
     serial: str | None = Field(default=None, max_length=64)
     scale_user: int | None = Field(default=None, ge=0, le=254, description="The person's slot on the scale.")
     scale_consent_file: Path | None = Field(default=None, description="File with that slot's consent code, 0..9999.")
+    bind_key_file: Path | None = Field(
+        default=None, description="File with the key of a device that encrypts what it tells everybody; mode 0600."
+    )
     set_clock: bool = Field(default=False, description="May the gateway set the device's clock when it is wrong?")
     cgm_interval_min: int | None = Field(
         default=None, ge=1, le=60, description="Make a sensor notify every so many minutes; default: leave it alone."
@@ -245,6 +248,8 @@ class DeviceSettings(_Section):
         strangers = set(self.users.values()) - set(self.candidates)
         if self.candidates and strangers:
             raise ValueError(f"users: {', '.join(sorted(strangers))} does not own this scale")
+        if self.bind_key_file is not None and self.address is None:
+            raise ValueError("bind_key_file needs the device's address")
         if self.cgm_interval_min is not None and self.kind is not DeviceKind.CGM:
             raise ValueError("cgm_interval_min is for a device of kind cgm")
         return self

@@ -28,9 +28,9 @@ The configuration is one TOML file, `/etc/passerelle/hub.toml` unless `--config`
 commented example. `gateway check` reads it and lists every fault with its path in the file. A key that is not in these
 tables stops the start. Relative paths count from the file's folder.
 
-Secrets are never in the file: `access_code_file`, `password_file`, `key_file`, `scale_consent_file` and
-`client_secret_file` name files whose first line is the secret. Such a file must not be readable by group or others
-(`chmod 600`).
+Secrets are never in the file: `access_code_file`, `password_file`, `key_file`, `bind_key_file`,
+`scale_consent_file` and `client_secret_file` name files whose first line is the secret. Such a file must not be
+readable by group or others (`chmod 600`).
 
 This page is made from the settings models by `scripts/settings-page.py`; a test fails when it is stale.
 """
@@ -84,7 +84,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
     ),
     "[[devices]]": (
         settings.DeviceSettings,
-        "One table for each device. `scale_user` and `scale_consent_file` go together.",
+        "One table for each device. `scale_user` and `scale_consent_file` go together. `bind_key_file` needs "
+        "`address`; see [`sources/advertising.md`](sources/advertising.md).",
     ),
     "[[destinations]]": (
         settings.DestinationSettings,

@@ -46,6 +46,7 @@ def test_a_device_that_is_well_says_nothing() -> None:
         (Standing("needs_pairing"), Concern.NEEDS_PAIRING),
         (Standing("session_ended", "the sensor has lived its time"), Concern.SESSION_ENDED),
         (Standing("failed", "consent_refused"), Concern.CODE_REFUSED),
+        (Standing("failed", "the key does not fit"), Concern.KEY_REFUSED),
     ],
 )
 def test_of_the_link(standing: Standing, concern: Concern) -> None:

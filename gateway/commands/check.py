@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gateway.bind_keys import read_bind_key
 from gateway.commands.common import Commands, add_config, settings_of, write_line
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, read_secret
@@ -31,6 +32,12 @@ def _run(arguments: argparse.Namespace) -> int:
             read_secret(file)
         except ConfigurationError as error:
             problems += [(path, text) for _, text in error.problems]
+    for i, device in enumerate(settings.devices):
+        if device.bind_key_file is not None:
+            try:
+                read_bind_key(device.bind_key_file)
+            except ConfigurationError as error:
+                problems += [(f"devices[{i}].bind_key_file", text) for _, text in error.problems]
     if settings.bluetooth.enabled:
         from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from pathlib import Path
 from typing import Any, Final
 
+from gateway.bind_keys import read_bind_key
 from gateway.commands._pair_talk import Desk, ask, desk_of, secret_line
 from gateway.commands.common import Commands, add_config, settings_of, write_line
 from gateway.commands.run import run_until_stopped
@@ -39,6 +41,9 @@ def register(commands: Commands) -> None:
     parser.add_argument("device", nargs="?", metavar="DEVICE", help="address, advertised name, or id of a known device")
     add_config(parser)
     parser.add_argument("--passkey-file", metavar="FILE", help="holds the six digits, mode 0600; - for standard input")
+    parser.add_argument(
+        "--bind-key-file", metavar="FILE", help="holds the key of a device that encrypts: 32 hex digits, mode 0600"
+    )
     parser.add_argument("--name", help="what to call a new device")
     parser.add_argument("--person", metavar="ID", help='who owns it; of a shared scale several, in quotes: "a b"')
     parser.add_argument("--kind", help="what it is, when it may be several things")
@@ -65,6 +70,7 @@ def _pair(arguments: argparse.Namespace) -> int:
             settings,
             arguments.device,
             passkey_file=arguments.passkey_file,
+            bind_key_file=arguments.bind_key_file,
             name=arguments.name,
             person=arguments.person,
             kind=arguments.kind,
@@ -99,6 +105,7 @@ async def pair(
     device: str | None,
     *,
     passkey_file: str | None = None,
+    bind_key_file: str | None = None,
     name: str | None = None,
     person: str | None = None,
     kind: str | None = None,
@@ -108,6 +115,7 @@ async def pair(
 ) -> None:
     """Pair `device`, or one that the person chooses, and add it when it is new. Raises GatewayError with words."""
     passkey = None if passkey_file is None else await secret_line(passkey_file)
+    key = None if bind_key_file is None else read_bind_key(Path(bind_key_file)).hex()
     async with desk_of(settings, backends) as desk:
         address = await _chosen(desk, device)
         await _act(desk, "pair", address=address)
@@ -121,7 +129,10 @@ async def pair(
         if attempt["is_authenticated"] is False:
             write_line(_WORDS("pairing_marked" if attempt["is_bonded"] else "pairing_open"))
         if attempt["wants_name"]:
-            await _add(desk, attempt, name=name, person=person, kind=kind, set_clock=set_clock)
+            await _add(desk, attempt, name=name, person=person, kind=kind, set_clock=set_clock, key=key)
+        elif key is not None:
+            await _act(desk, "key", device=attempt["device_id"], bind_key=key)
+            write_line(f"{attempt['device_id']}: its key is kept.")
         else:
             write_line(f"{attempt['device_id']}: paired.")
         if new_user:
@@ -228,7 +239,14 @@ async def _give_up(desk: Desk, attempt_id: str) -> None:
 
 
 async def _add(
-    desk: Desk, attempt: dict[str, Any], *, name: str | None, person: str | None, kind: str | None, set_clock: bool
+    desk: Desk,
+    attempt: dict[str, Any],
+    *,
+    name: str | None,
+    person: str | None,
+    kind: str | None,
+    set_clock: bool,
+    key: str | None,
 ) -> None:
     people = [row["person_id"] for row in (await desk.state())["people"]]
     kind = kind or attempt["kinds"][0]
@@ -237,6 +255,8 @@ async def _add(
     if person is None and people:
         person = await ask(f"Its owner ({', '.join(people)}; a scale may have several; empty: nobody): ")
     given = {"name": name, "person": person or None, "kind": kind, "set_clock": set_clock}
+    if key is not None:
+        given["bind_key"] = key
     await _act(desk, "enrol", attempt=attempt["id"], **given)
     device_id = (await desk.state())["attempt"]["device_id"]
     write_line(f"{device_id}: paired and added; its readings are collected while the gateway runs.")

@@ -57,6 +57,7 @@ async def listened(
     """
     from gateway.adapters.sources.bluetooth import BluetoothSource
     from gateway.adapters.sources.bluetooth.radio.ladder import Pace, Rung
+    from gateway.bind_keys import configured_keys
     from gateway.clock import SystemClock
     from gateway.devices.drivers import load_drivers
     from gateway.model import RadioState
@@ -68,6 +69,7 @@ async def listened(
         zone_of=settings.time_zone_of,
         clock=SystemClock(),
         drivers=load_drivers(),
+        keys=configured_keys(settings),
         radios=radios,
         pace=Pace(quiet_s=listen_s / 2, rungs=(Rung.RESTART_SCAN, Rung.TELL)),
     )

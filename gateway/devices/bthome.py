@@ -2,6 +2,9 @@
 
     device information u8 (bit 0 encrypted, bit 2 sends when something happens, bits 5-7 version)
     | objects: identifier u8, value of a length that the identifier fixes; identifiers ascend
+    encrypted: device information u8 | sealed objects | counter u32 | tag 4
+
+The nonce of a sealed packet is the address, the service FCD2 as on the air, device information and counter.
 
 An identifier that is not known ends the reading, because the length of its value is not known either.
 
@@ -15,15 +18,26 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.devices._reader import FrameReader
+from gateway.devices.sealed import TAG_OCTETS, Lock, opened
 from gateway.errors import MalformedFrame
 from gateway.model import Unit
 
-__all__ = ["BTHOME_SERVICE", "BthomePacket", "is_bthome_encrypted", "parse_bthome"]
+__all__ = [
+    "BTHOME_SERVICE",
+    "BthomePacket",
+    "SealedBthome",
+    "is_bthome_encrypted",
+    "open_bthome",
+    "parse_bthome",
+    "parse_sealed_bthome",
+]
 
 BTHOME_SERVICE: Final = "fcd2"
 _ENCRYPTED, _TRIGGERED, _VERSION = 0x01, 0x04, 2
 _PACKET_ID, _BATTERY, _MASS_KG, _MASS_LB, _VOLTAGE = 0x00, 0x01, 0x06, 0x07, 0x0C
 _TEXT, _RAW = 0x53, 0x54
+_SERVICE_ON_AIR: Final = b"\xd2\xfc"
+_COUNTER_OCTETS: Final = 4
 _STEP = Decimal("0.01")
 _LENGTHS: Final = (
     dict.fromkeys((0x00, 0x01, 0x09, 0x2E, 0x2F, 0x46, 0x57, 0x58, 0x59, 0x60, 0x3A, 0x64), 1)
@@ -80,6 +94,55 @@ def parse_bthome(service_data: bytes) -> BthomePacket:
         raise MalformedFrame("BTHome: not version 2")
     if information & _ENCRYPTED:
         raise MalformedFrame("BTHome: encrypted, needs a key")
+    return _packet(reader, is_triggered=bool(information & _TRIGGERED))
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBthome:
+    """An encrypted packet, still sealed.
+
+    Attributes:
+        information: device information, as sent.
+        counter: 0..2**32-1, goes up with each packet.
+        sealed: the encrypted objects and their tag.
+    """
+
+    information: int
+    counter: int
+    sealed: bytes
+
+
+def parse_sealed_bthome(service_data: bytes) -> SealedBthome:
+    """Take an encrypted packet apart, without its key.
+
+    Raises:
+        MalformedFrame: empty, another version, in the clear, or too short to hold anything.
+    """
+    reader = FrameReader(service_data, "BTHome")
+    information = reader.u8()
+    if information >> 5 != _VERSION:
+        raise MalformedFrame("BTHome: not version 2")
+    if not information & _ENCRYPTED:
+        raise MalformedFrame("BTHome: in the clear, although the device has a key")
+    ciphertext = reader.bytes(reader.remaining - _COUNTER_OCTETS - TAG_OCTETS)
+    counter = reader.u32()
+    return SealedBthome(information, counter, ciphertext + reader.bytes(TAG_OCTETS))
+
+
+def open_bthome(packet: SealedBthome, lock: Lock) -> BthomePacket | None:
+    """The content of an encrypted packet; None: the key does not fit.
+
+    Raises:
+        MalformedFrame: it opens, and an object in it ends too early.
+    """
+    nonce = lock.octets + _SERVICE_ON_AIR + bytes((packet.information,)) + packet.counter.to_bytes(4, "little")
+    objects = opened(lock, nonce, packet.sealed)
+    if objects is None:
+        return None
+    return _packet(FrameReader(objects, "BTHome"), is_triggered=bool(packet.information & _TRIGGERED))
+
+
+def _packet(reader: FrameReader, *, is_triggered: bool) -> BthomePacket:
     objects: dict[int, int] = {}
     unread = 0
     while reader.remaining:
@@ -97,7 +160,7 @@ def parse_bthome(service_data: bytes) -> BthomePacket:
     raw_mass = raw_lb if raw_kg is None else raw_kg
     millivolts = objects.get(_VOLTAGE)
     return BthomePacket(
-        is_triggered=bool(information & _TRIGGERED),
+        is_triggered=is_triggered,
         packet_id=objects.get(_PACKET_ID),
         battery_percent=battery if battery is not None and battery <= 100 else None,
         mass=None if raw_mass is None else raw_mass * _STEP,

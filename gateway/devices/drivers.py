@@ -20,6 +20,7 @@ from gateway.devices.procedures import (
     GlucoseDump,
     GlucoseFetch,
     HeartRateSession,
+    KeyedListener,
     Listener,
     OximeterSession,
     Procedure,
@@ -32,6 +33,7 @@ from gateway.devices.procedures.clock_setting import is_worth_setting
 from gateway.devices.procedures.glucose_watermark import GLUCOSE_CHECKPOINT
 from gateway.devices.procedures.oximeter_session import OXIMETER_CHECKPOINT
 from gateway.devices.quirks import Quirks, RecordNumbering
+from gateway.devices.sealed import Lock
 from gateway.errors import ConfigurationError
 from gateway.model import DeviceKind
 
@@ -104,7 +106,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """How one family of devices is recognised and read. It has `open`, `listen` or both.
+    """How one family of devices is recognised and read. It has `open`, `listen`, both, or `unlock`.
 
     Attributes:
         name: unique, for logs.
@@ -114,6 +116,8 @@ class Driver:
         open: the conversation over a link; None: it is never connected to.
         listen: what is made of its advertisements; None: they only say that it is awake. Given the last durable
             checkpoint's state, or None.
+        unlock: what is made of its advertisements when they are encrypted: given that state, and the device's key. It
+            takes the place of `listen`; without its key such a device is not read.
         checkpoint: name of the checkpoint that `open` wants as `Opening.state`, or `listen` as its argument.
         quirks: what it does in its own way.
         title: what people call the family; empty for the generic drivers.
@@ -128,6 +132,7 @@ class Driver:
     matches: Callable[[Advert], bool]
     open: Callable[[Opening], Procedure] | None = None
     listen: Callable[[Mapping[str, str | int | bool | None] | None], Listener] | None = None
+    unlock: Callable[[Mapping[str, str | int | bool | None] | None, Lock], KeyedListener] | None = None
     checkpoint: str | None = None
     quirks: Quirks = _STANDARD
     title: str = ""

@@ -52,6 +52,7 @@ class Metric(enum.StrEnum):
     VISCERAL_FAT_RATING = "visceral_fat_rating"
     WAIST_CIRCUMFERENCE = "waist_circumference"
     BODY_FAT_MASS = "body_fat_mass"
+    IMPEDANCE_250_KHZ = "impedance_250_khz"
 
     @property
     def info(self) -> MetricInfo:
@@ -131,4 +132,5 @@ CATALOGUE: dict[Metric, MetricInfo] = {
     Metric.VISCERAL_FAT_RATING: _entry(_COMPOSITION, (Unit.ONE,), None, None, "0.5", "100", 1),
     Metric.WAIST_CIRCUMFERENCE: _entry(DataType.WEIGHT, _LENGTH, "8280-0", None, "30", "250", 1),
     Metric.BODY_FAT_MASS: _entry(_COMPOSITION, _MASS, None, None, "0.5", "300", 2),
+    Metric.IMPEDANCE_250_KHZ: _entry(_COMPOSITION, (Unit.OHM,), None, None, "50", "3000", 1),
 }

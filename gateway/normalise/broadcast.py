@@ -1,6 +1,7 @@
 """Weights and impedances that a scale has told everybody -> readings.
 
-Nobody vouches for a broadcast in the clear: every reading of one says so in its status.
+Nobody vouches for a broadcast in the clear: every reading of one says so in its status. One that was sealed with the
+device's own key does not.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ UNAUTHENTICATED: Final = "unauthenticated_broadcast"
 FAR_FROM_LAST: Final = "far_from_last"
 """Status: outside the window around the weight before; somebody else, or somebody who imitates the scale."""
 _DECODER: Final = "broadcast.scale"
+_SEALED_DECODER: Final = "broadcast.sealed_scale"
 _STAMP_TOLERANCE: Final = timedelta(minutes=10)
 
 
@@ -35,9 +37,14 @@ def broadcast_readings(
     time_stamp: datetime | None,
     contact: Contact,
     is_unusual: bool = False,
+    impedance_250_khz_ohm: Decimal | None = None,
+    heart_rate_per_min: int | None = None,
+    sent_at: datetime | None = None,
+    profile: int | None = None,
+    is_proven: bool = False,
     frame: int | None = None,
 ) -> Normalised:
-    """Body mass and impedance, as far as they are there.
+    """Body mass, impedance and heart rate, as far as they are there.
 
     The scale's clock counts where it agrees with ours to ten minutes: it cannot be set over the air, and a broadcast is
     heard while it is made. Otherwise a live result is placed at its reception, and a repeat has an unknown instant.
@@ -51,15 +58,28 @@ def broadcast_readings(
         time_stamp: the scale's own local clock, naive, or None.
         contact: when it was heard; `is_live` as for the record.
         is_unusual: far from the weight before.
+        impedance_250_khz_ohm: of a scale with two frequencies; None: not measured.
+        heart_rate_per_min: None: not measured.
+        sent_at: the scale's clock as an instant (aware) where it knows UTC, in place of `time_stamp`.
+        profile: the slot of the scale's own app; a hint only, because the scale guesses it.
+        is_proven: it was sealed with the device's key.
         frame: index of the raw payload in the batch.
     """
+    if sent_at is not None:
+        time_stamp = sent_at.astimezone(contact.zone).replace(tzinfo=None)
     placed = _placed(time_stamp, contact)
-    status = (FAR_FROM_LAST, UNAUTHENTICATED) if is_unusual else (UNAUTHENTICATED,)
+    doubts = ((FAR_FROM_LAST, is_unusual), (UNAUTHENTICATED, not is_proven))
+    status = tuple(word for word, is_said in doubts if is_said)
+    heart_rate = None if heart_rate_per_min is None else Decimal(heart_rate_per_min)
+    user_name = None if profile is None else str(profile)
+    provenance = Provenance(contact.source, _SEALED_DECODER if is_proven else _DECODER)
     readings: list[Reading] = []
     problems: list[str] = []
     for metric, sent, unit, key in (
         (Metric.BODY_MASS, mass, mass_unit, f"{weigh_in}#{raw_weight}"),
         (Metric.IMPEDANCE, impedance_ohm, Unit.OHM, weigh_in),
+        (Metric.IMPEDANCE_250_KHZ, impedance_250_khz_ohm, Unit.OHM, weigh_in),
+        (Metric.HEART_RATE, heart_rate, Unit.PER_MIN, weigh_in),
     ):
         if sent is None:
             continue
@@ -79,11 +99,11 @@ def broadcast_readings(
                 time_quality=placed.quality,
                 time_method=placed.method,
                 received_at=contact.received_at,
-                provenance=Provenance(contact.source, _DECODER),
+                provenance=provenance,
                 value=value,
                 original_value=sent,
                 original_unit=unit,
-                context=Context(weigh_in=weigh_in, status=status),
+                context=Context(weigh_in=weigh_in, status=status, user_name=user_name),
                 device_time=time_stamp,
                 frame=frame,
             )

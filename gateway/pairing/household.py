@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
+from gateway.bind_keys import kept_key, write_bind_key
 from gateway.devices.drivers import Permissions
 from gateway.devices.procedures import Close, Outcome, Procedure, ScaleUser
 from gateway.devices.procedures.bond_removal import BondRemoval
@@ -37,7 +38,13 @@ log = structlog.get_logger()
 class Collector(Protocol):
     """The running source, as far as devices come and go."""
 
-    def watch(self, device: Device, scale_user: ScaleUser | None = None, may: Permissions = _MAY_NOTHING) -> None:
+    def watch(
+        self,
+        device: Device,
+        scale_user: ScaleUser | None = None,
+        may: Permissions = _MAY_NOTHING,
+        key: bytes | None = None,
+    ) -> None:
         """Collect from one more device from now on; a known one is replaced."""
         ...
 
@@ -65,6 +72,7 @@ class Naming:
         scale_user, scale_code: slot 0..254 and consent code 0..9999 on a scale that has them; both or neither.
         may_set_clock: the gateway may set its clock.
         people: who shares a scale; then there is no `person_id`, unless there is one of them only.
+        bind_key: 16 octets, for a device that encrypts what it tells everybody; not shown.
     """
 
     name: str
@@ -74,6 +82,7 @@ class Naming:
     scale_code: int | None = None
     may_set_clock: bool = False
     people: tuple[PersonId, ...] = ()
+    bind_key: bytes | None = field(default=None, repr=False)
 
     @property
     def candidates(self) -> tuple[PersonId, ...]:
@@ -108,6 +117,8 @@ class Household:
     Args:
         configured: the devices of the file.
         codes: folder for the consent codes of scales, a file for each.
+        keys: folder for the bind keys of devices that encrypt, a file for each; None: beside `codes`.
+        needs_key: whether a driver, by its name, only reads devices whose key is known.
         zones: time zone by device, for the source; kept up to date here.
     """
 
@@ -122,6 +133,8 @@ class Household:
         configured: Sequence[Device],
         codes: Path,
         zones: dict[DeviceId, tzinfo],
+        keys: Path | None = None,
+        needs_key: Callable[[str | None], bool] = lambda _driver: False,
     ) -> None:
         self._enrolments = enrolments
         self._registry = registry
@@ -130,6 +143,8 @@ class Household:
         self._clock = clock
         self._configured = tuple(configured)
         self._codes = codes
+        self._keys = keys or codes.parent / "bind-keys"
+        self._needs_key = needs_key
         self._zones = zones
 
     async def collect(self) -> None:
@@ -152,7 +167,7 @@ class Household:
         A device that was withdrawn earlier comes back under its old id.
 
         Raises:
-            PairingRefused: `not_paired`, `name`, `person` or `slot`; nothing is kept then.
+            PairingRefused: `not_paired`, `name`, `person`, `slot` or `needs_key`; nothing is kept then.
         """
         if attempt.state is not PairingState.PAIRED or attempt.device_id is not None:
             raise PairingRefused("not_paired")
@@ -163,6 +178,8 @@ class Household:
         if not people.issuperset(naming.candidates) or (len(naming.candidates) > 1 and not naming.kind.is_scale):
             raise PairingRefused("person")
         _check_slot(naming)
+        if naming.bind_key is None and self._needs_key(attempt.driver):
+            raise PairingRefused("needs_key")
         device_id = await self._device_id(attempt.address, naming.kind)
         device = Device(
             device_id,
@@ -182,6 +199,8 @@ class Household:
         )
         if naming.scale_code is not None:
             await asyncio.to_thread(_write_code, self._code_file(device_id), naming.scale_code)
+        if naming.bind_key is not None:
+            await asyncio.to_thread(write_bind_key, self._key_file(device_id), naming.bind_key)
         await self._enrolments.enrol(enrolment)
         await self._watch(enrolment)
         log.info("pairing.enrolled", device=device_id, kind=naming.kind.value)
@@ -203,6 +222,17 @@ class Household:
         changed = replace(await self._added(device_id), may_set_clock=is_allowed)
         await self._enrolments.enrol(changed)
         self._collector.allow(device_id, Permissions(set_clock=is_allowed))
+
+    async def give_key(self, device_id: DeviceId, key: bytes) -> None:
+        """From now on, open what a device that was added by a person tells everybody with this key (16 octets).
+
+        Raises:
+            PairingRefused: `unknown`: no such device; `configured`: the configuration names its key.
+        """
+        enrolment = await self._added(device_id)
+        await asyncio.to_thread(write_bind_key, self._key_file(device_id), key)
+        await self._watch(enrolment)
+        log.info("pairing.key_given", device=device_id)
 
     async def register_user(self, device_id: DeviceId) -> None:
         """Make the owner a new user of a scale that was added without a slot, under a code that we choose.
@@ -260,6 +290,7 @@ class Household:
             self._collector.unwatch(device_id)
             await self._enrolments.withdraw_device(device_id, self._clock.now())
             await asyncio.to_thread(self._code_file(device_id).unlink, missing_ok=True)
+            await asyncio.to_thread(self._key_file(device_id).unlink, missing_ok=True)
             log.info("pairing.withdrawn", device=device_id)
         if device.address is not None:
             await self._bonds.unbond(device.address)
@@ -296,10 +327,14 @@ class Household:
                 scale_user = ScaleUser(enrolment.scale_user, int(code.get_secret_value()))
             except (ConfigurationError, ValueError):
                 log.warning("pairing.scale_code_unreadable", device=device.device_id)
-        self._collector.watch(device, scale_user, Permissions(set_clock=enrolment.may_set_clock))
+        key = await asyncio.to_thread(kept_key, self._keys, device.device_id)
+        self._collector.watch(device, scale_user, Permissions(set_clock=enrolment.may_set_clock), key)
 
     def _code_file(self, device_id: DeviceId) -> Path:
         return self._codes / f"{device_id}.code"
+
+    def _key_file(self, device_id: DeviceId) -> Path:
+        return self._keys / f"{device_id}.key"
 
     async def _device_id(self, address: str, kind: DeviceKind) -> DeviceId:
         for enrolment in await self._enrolments.enrolments():

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from gateway.bind_keys import bind_key_of
 from gateway.care import Care, Caretaker, Concern
 from gateway.devices.drivers import Driver, Permissions, Steps
 from gateway.devices.models import NotRead, not_read_named
@@ -22,7 +23,7 @@ from gateway.ports import Bonds, Radios
 
 __all__ = ["ACTIONS", "PairingOffice"]
 
-ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "clock", "register", "unpair")
+ACTIONS: Final = ("pair", "passkey", "compare", "cancel", "enrol", "key", "clock", "register", "unpair")
 _STRONG_DBM, _FAIR_DBM = -65, -80
 _STORE_S: Final = 5.0
 _USER_DATA: Final = "181c"
@@ -112,8 +113,8 @@ class PairingOffice:
             action: one of ACTIONS.
             fields: `pair`: address; `passkey`: attempt, passkey; `compare`: attempt, is_same; `cancel`: attempt;
                 `enrol`: attempt, name, kind, and optionally person (or people, a list, for a shared scale), scale_user,
-                scale_code, set_clock; `clock`: device, is_allowed; `register` (a new user on a scale), `unpair`:
-                device.
+                scale_code, set_clock, bind_key (32 hexadecimal digits); `key`: device, bind_key; `clock`: device,
+                is_allowed; `register` (a new user on a scale), `unpair`: device.
 
         Raises:
             PairingRefused: it cannot be done; `reason` says why, `fields` for a field that is missing or misshapen.
@@ -135,6 +136,10 @@ class PairingOffice:
                 device_id = DeviceId(_text(fields, "device"))
                 farewell = await self._household.unpair(device_id)
                 self._unpaired = {"device_id": device_id, "farewell": farewell.value}
+            case "key":
+                if (key := _key(fields)) is None:
+                    raise PairingRefused("bind_key")
+                await self._household.give_key(DeviceId(_text(fields, "device")), key)
             case "clock":
                 is_allowed = _yes(fields, "is_allowed")
                 await self._household.allow_clock(DeviceId(_text(fields, "device")), is_allowed=is_allowed)
@@ -164,6 +169,7 @@ class PairingOffice:
                 scale_code=_number(fields.get("scale_code")),
                 may_set_clock=_yes(fields, "set_clock"),
                 people=people,
+                bind_key=_key(fields),
             ),
         )
         self._desk.enrolled(device.device_id)
@@ -198,8 +204,8 @@ class PairingOffice:
         return sorted(kinds, key=lambda kind: kind is not attempt.kind)
 
     def _neighbour(self, near: Neighbour) -> dict[str, Any]:
-        status = "yours" if near.device_id else "new" if near.driver else "unreadable"
         not_read = not_read_named(near.not_read)
+        status = "yours" if near.device_id else "new" if near.driver and not_read is None else "unreadable"
         return {
             "address": near.address,
             "name": near.name,
@@ -302,6 +308,16 @@ def _people(fields: Mapping[str, Any]) -> tuple[PersonId, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise PairingRefused("person")
     return tuple(PersonId(name) for name in dict.fromkeys(names))
+
+
+def _key(fields: Mapping[str, Any]) -> bytes | None:
+    """A bind key in hexadecimal; None when there is none."""
+    if not (text := fields.get("bind_key")):
+        return None
+    key = bind_key_of(text) if isinstance(text, str) else None
+    if key is None:
+        raise PairingRefused("bind_key")
+    return key
 
 
 def _yes(fields: Mapping[str, Any], name: str) -> bool:

@@ -21,6 +21,10 @@ _SENTENCES: Final = {
         "La balance refuse le code de cet emplacement : retirez-la, puis ajoutez-la avec le bon code.",
         "The scale refuses the code of this slot: remove it, then add it with the right code.",
     ),
+    Concern.KEY_REFUSED: (
+        "La clé ne correspond pas à cet appareil : redemandez-la à son application, puis redonnez-la à la passerelle.",
+        "The key does not fit this device: get it again from its app, then give it to the gateway again.",
+    ),
     Concern.SESSION_ENDED: (
         "Ce capteur a fini son temps. Posez-en un nouveau : la passerelle lira le suivant dès qu'il est associé.",
         "This sensor has lived its time. Put on a new one: the gateway reads the next one once it is paired.",

@@ -189,6 +189,11 @@ PAIRING_WORDS: Final[dict[str, tuple[str, str]]] = {
         "L'emplacement (0 à 254) et son code (0 à 9999) vont ensemble.",
         "The slot (0 to 254) and its code (0 to 9999) go together.",
     ),
+    "pairing_no_needs_key": (
+        "Cet appareil chiffre ses mesures : donnez sa clé avec gateway pair et --bind-key-file.",
+        "This device encrypts its readings: give its key with gateway pair and --bind-key-file.",
+    ),
+    "pairing_no_bind_key": ("Une clé a 32 chiffres hexadécimaux.", "A key has 32 hexadecimal digits."),
     "pairing_no_configured": (
         "Cet appareil est dans le fichier de configuration : c'est là que cela se décide.",
         "This device is in the configuration file: that is where this is decided.",

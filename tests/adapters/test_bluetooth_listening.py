@@ -10,9 +10,10 @@ import pytest
 from bluetooth_kit import NOW, PARIS, FrozenClock, MemoryIntake, make_device, running
 
 from gateway.adapters.sources.bluetooth import BluetoothSource
-from gateway.adapters.sources.bluetooth.listening import Listening
+from gateway.adapters.sources.bluetooth.material import Material
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import Driver, load_drivers
+from gateway.listening import Listening
 from gateway.model import DeviceId, DeviceKind, Metric, SourceKind, TimeQuality
 from gateway.normalise.broadcast import FAR_FROM_LAST, UNAUTHENTICATED
 from gateway.sandbox.broadcast_frames import encode_bthome_mass, encode_mi_scale
@@ -147,7 +148,9 @@ async def test_weigh_in_waits_for_the_store(air: VirtualAir) -> None:
 
 def test_queue_is_bounded_and_repeats_cost_nothing() -> None:
     """The callback never raises and never grows: identical packets are passed over, what is too much is counted."""
-    listening = Listening(DeviceId("d"), PARIS, clock=FrozenClock(), retry_s=1.0)
+    listening = Listening(
+        DeviceId("d"), {SourceKind.BLUETOOTH: Material(DeviceId("d"), PARIS)}, clock=FrozenClock(), retry_s=1.0
+    )
     same = Advert(service_data={"181d": encode_mi_scale(ALICE, STAMP)})
     for _ in range(1000):
         listening.hear(DRIVER, same)

@@ -20,13 +20,14 @@ from dbus_kit import private_bus
 from gateway.adapters.sources.bluetooth import LinkState
 from gateway.adapters.sources.bluetooth.bluez.adapters import BluezSession
 from gateway.adapters.sources.bluetooth.bluez.bus import Bluez
-from gateway.adapters.sources.bluetooth.listening import Listening
+from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.radio.parts import Radio
 from gateway.devices.advert import Advert
 from gateway.devices.drivers import GENERIC_DRIVERS, load_drivers
 from gateway.devices.procedures import Facts, Keep, ScaleUser
 from gateway.devices.quirks import Quirks
-from gateway.model import DeviceId, DeviceKind
+from gateway.listening import Listening
+from gateway.model import DeviceId, DeviceKind, SourceKind
 from gateway.sandbox.broadcast_frames import encode_mi_scale
 from gateway.sandbox.peripherals import VirtualBroadcaster, VirtualMeter, VirtualScale
 from gateway.sandbox.radio import VirtualAir
@@ -330,7 +331,7 @@ async def test_what_a_scale_tells_while_we_hang_up_is_kept(air: VirtualAir) -> N
 async def test_weigh_ins_of_a_long_outage_of_the_store_are_kept() -> None:
     """What a person wobbles on the scale is no result: it takes no place of one while the store is away."""
     driver = next(driver for driver in load_drivers() if driver.name == "xiaomi.scale")
-    listening = Listening(DEVICE, PARIS, clock=FrozenClock(), retry_s=0.05)
+    listening = Listening(DEVICE, {SourceKind.BLUETOOTH: Material(DEVICE, PARIS)}, clock=FrozenClock(), retry_s=0.05)
     intake = MemoryIntake(is_down=True)
     task = asyncio.create_task(listening.run(intake))
 

@@ -20,6 +20,7 @@ from gateway.adapters.sources.mqtt.dialects import DialectDecoder, Foreign
 from gateway.adapters.sources.mqtt.packets import Publish
 from gateway.adapters.sources.mqtt.routes import Route, RouteTable
 from gateway.adapters.sources.mqtt.strangers import Strangers
+from gateway.devices.advert import Advert
 from gateway.devices.dialects import DIALECTS, Dialect, Message, Said
 from gateway.devices.procedures.untimed_records import UNTIMED_CHECKPOINT
 from gateway.model import (
@@ -222,13 +223,12 @@ async def test_old_advertisements_are_not_handed_on() -> None:
     """An advertisement that was redelivered, waited or was kept is no word about now; one of today's is."""
     found: list[datetime] = []
     (theengs,) = [each for each in DIALECTS if each.name == "theengs"]
-    decoder = DialectDecoder(
-        RouteTable([Route(theengs, theengs.topics)]),
-        KnownAddresses(),
-        zone,
-        65_536,
-        lambda _address, _advert, heard_at: found.append(heard_at),
-    )
+
+    def note(_address: str, _advert: Advert, heard_at: datetime) -> bool:
+        found.append(heard_at)
+        return False
+
+    decoder = DialectDecoder(RouteTable([Route(theengs, theengs.topics)]), KnownAddresses(), zone, 65_536, note)
     line = captured("theengs/undecoded")[0]
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     fresh = Publish(line.topic, line.payload, 1, 1, False, False)

@@ -453,9 +453,14 @@ async def test_advertisements_go_to_the_sink(tmp_path: Path) -> None:
     """What other radios heard and did not decode is handed on, with its address and the time, enrolled or not."""
     found: list[tuple[str, Advert, datetime]] = []
     clock, intake = StillClock(), MemoryIntake()
+
+    def note(address: str, advert: Advert, heard_at: datetime) -> bool:
+        found.append((address, advert, heard_at))
+        return False
+
     async with (
         run_mosquitto(tmp_path) as broker,
-        running(speaking(broker, THEENGS), intake, clock=clock, on_advert=lambda *heard: found.append(heard)),
+        running(speaking(broker, THEENGS), intake, clock=clock, on_advert=note),
     ):
         await play(broker, [*captured("theengs/undecoded"), MARKER])
         await intake.until(readings=1)

@@ -72,6 +72,11 @@ READ = [
     ("gatt.thermometer", of("some thermometer", "1809")),
     ("gatt.heart_rate", of("some belt", "180d")),
 ]
+SEALED = [
+    ("xiaomi.sealed_scale", "xiaomi.needs_key", of("MJTZC01YM", ufe95=bytes.fromhex("4859d53b0abc"))),
+    ("xiaomi.sealed_scale", "xiaomi.needs_key", of(None, ufe95=bytes.fromhex("4859044c01"))),
+    ("bthome.sealed_scale", "bthome.encrypted", of("DIY", ufcd2=b"\x41\xa4\x72")),
+]
 EXPLAINED = [
     ("beurer.own_protocol", of("BEURER BF700", "ffe0")),
     ("beurer.own_protocol", of("SANITAS SBF70", "ffe0")),
@@ -81,13 +86,24 @@ EXPLAINED = [
     ("renpho.own_protocol", of("QN-Scale", "fff0")),
     ("renpho.own_protocol", Advert(manufacturer_data={0xFFFF: b"\xaa\xbb\x01"})),
     ("eufy.own_protocol", of("eufy T9140")),
-    ("xiaomi.encrypted", of("MJTZC01YM", ufe95=b"\x48\x59")),
-    ("bthome.encrypted", of("DIY", ufcd2=b"\x41\xa4\x72")),
+    ("xiaomi.encrypted", of("XMTZC01YM", ufe95=b"\x48\x59")),
 ]
 
 
 def claims(advert: Advert) -> list[str]:
     return [driver.name for driver in MODEL_DRIVERS if driver.matches(advert)]
+
+
+@pytest.mark.parametrize(("name", "reason", "advert"), SEALED)
+def test_what_needs_a_key_is_recognised_and_says_so(name: str, reason: str, advert: Advert) -> None:
+    """One driver, which does nothing without a key, and the sentence for who has none."""
+    driver = driver_for(advert, load_drivers())
+    why = why_not_read(advert)
+    assert driver is not None
+    assert why is not None
+    assert (name, reason) == (driver.name, why.name)
+    assert (True, None, None) == (driver.unlock is not None, driver.listen, driver.open)
+    assert 1 == len(claims(advert))
 
 
 @pytest.mark.parametrize(("name", "advert"), READ)
@@ -114,8 +130,8 @@ def test_what_cannot_be_read_says_why(name: str, advert: Advert) -> None:
 
 def test_corpus_is_whole() -> None:
     """Every driver and every explanation has an advertisement."""
-    assert {driver.name for driver in (*MODEL_DRIVERS, *GENERIC_DRIVERS)} == {name for name, _ in READ}
-    assert {entry.name for entry in NOT_READ} == {name for name, _ in EXPLAINED}
+    assert {driver.name for driver in (*MODEL_DRIVERS, *GENERIC_DRIVERS)} == {name for name, *_ in (*READ, *SEALED)}
+    assert {entry.name for entry in NOT_READ} == {name for name, _ in EXPLAINED} | {reason for _, reason, _ in SEALED}
 
 
 _names = sorted({advert.name for _, advert in READ + EXPLAINED if advert.name is not None})

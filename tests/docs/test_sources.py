@@ -71,3 +71,12 @@ def test_mappings_of_the_page_read_the_messages_of_the_page(tmp_path: Path) -> N
         Metric.BLOOD_PRESSURE_SYSTOLIC: "121",
         Metric.BLOOD_PRESSURE_DIASTOLIC: "79",
     } == given
+
+
+def test_set_up_of_encrypted_scales_is_sound(tmp_path: Path) -> None:
+    """The page about keys: its device with a key file, and its dialect, can be loaded as they stand there."""
+    first, second = blocks((PAGES / "advertising.md").read_text(encoding="utf-8"), "toml")
+    (device,) = loaded(first, tmp_path).devices
+    assert tmp_path / "scale.key" == device.bind_key_file
+    (dialect,) = loaded(second, tmp_path).mqtt.dialects
+    assert "raw_adverts" == dialect.dialect

@@ -161,7 +161,7 @@ async def test_what_devices_want_of_a_person_is_seen(
             await page.get_by_text(words).first.wait_for(timeout=_PATIENCE_MS)
         assert 390 >= await page.evaluate("document.documentElement.scrollWidth")
         await page.screenshot(path=shots / f"{scheme}-{name}.png", full_page=True)
-    near = page.locator(".near li", has_text="Xiaomi S200")
+    near = page.locator(".near li", has_text="Xiaomi S800")
     assert await near.get_by_text("Cet appareil chiffre ses mesures").is_visible()
     assert 0 == await near.get_by_role("button").count()
     ours = page.locator(".ours li", has_text="Balance")

@@ -70,7 +70,7 @@ async def test_what_is_recognised_and_not_read_says_why(air: VirtualAir, tmp_pat
     await scale.tell(b"\x48\x59")
     async with gateway_on(air, house_settings(tmp_path)) as running, visitor_of(running) as visitor:
         (row,) = (await visitor.until(lambda state: state["neighbours"]))["neighbours"]
-        assert ("unreadable", "Xiaomi S200, S400, S800") == (row["status"], row["title"])
+        assert ("unreadable", "Xiaomi S800 and others") == (row["status"], row["title"])
         assert "xiaomi.encrypted" == row["not_read"]["name"]
         assert (400, "unreadable") == (lambda a: (a[0], a[1]["error"]))(await visitor.act("pair", address=LOCKED))
         async with aiohttp.ClientSession() as session:

@@ -7,6 +7,7 @@ from gateway.devices.dialects.esphome_miscale import ESPHOME_MISCALE
 from gateway.devices.dialects.ha_statestream import HA_STATESTREAM
 from gateway.devices.dialects.mapping import MappedValue, Mapping, mapping_dialect
 from gateway.devices.dialects.openscale_sync import OPENSCALE_SYNC
+from gateway.devices.dialects.raw_adverts import RAW_ADVERTS
 from gateway.devices.dialects.shape import Dialect, Entity, Message, Said, Untimed
 from gateway.devices.dialects.tasmota import TASMOTA
 from gateway.devices.dialects.theengs import THEENGS
@@ -16,6 +17,7 @@ __all__ = ["DIALECTS", "Dialect", "Entity", "MappedValue", "Mapping", "Message",
 
 DIALECTS: tuple[Dialect, ...] = (
     THEENGS,
+    RAW_ADVERTS,
     ESPHOME_MISCALE,
     HA_STATESTREAM,
     BLE_SCALE_SYNC,

@@ -12,10 +12,9 @@ undecoded form); OpenMQTTGateway documentation, section BLE gateway.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from gateway.devices.advert import Advert, short_uuid
+from gateway.devices.dialects.raw_adverts import address_in, address_of_topic, adverts_in
 from gateway.devices.dialects.shape import Dialect, Message, Said, Untimed
 from gateway.devices.passerelle_fields import Refused, read_choice, read_decimal, strict_json
 from gateway.model import Metric, QuarantineReason, Unit
@@ -26,20 +25,6 @@ __all__ = ["THEENGS"]
 _UNITS: Final = {"kg": Unit.KG, "lb": Unit.LB, "lbs": Unit.LB, "jin": Unit.JIN}
 _BODY_SCALES: Final = ("XMTZC", "MJTZC")
 """How the models of the scales for people begin that releases before `type` named no kind of."""
-_ADDRESS = re.compile(r"(?:[0-9A-Fa-f]{2}[:-]?){5}[0-9A-Fa-f]{2}", re.ASCII)
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){1,512}", re.ASCII)
-_UUID = re.compile(r"(?:0x)?([0-9A-Fa-f]{4})|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
-
-
-def _address(text: object) -> str | None:
-    if not isinstance(text, str) or _ADDRESS.fullmatch(text) is None:
-        return None
-    digits = text.replace(":", "").replace("-", "").upper()
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
-
-
-def _address_of(topic: str) -> str | None:
-    return _address(topic.rpartition("/")[2])
 
 
 def _decode(message: Message) -> Said:
@@ -49,7 +34,7 @@ def _decode(message: Message) -> Said:
         return Said(problems=(Problem(error.reason, str(error)),))
     if not isinstance(document, dict):
         return Said(problems=(Problem(QuarantineReason.MALFORMED, "not an object"),))
-    adverts, claims = _adverts(document), _address(document.get("id"))
+    adverts, claims = adverts_in(document), address_in(document.get("id"))
     if not _is_body_scale(document):
         return Said(adverts=adverts, claims=claims)
     try:
@@ -75,37 +60,10 @@ def _is_body_scale(document: dict[str, object]) -> bool:
     return document.get("type") == "SCALE" or (isinstance(model, str) and model.startswith(_BODY_SCALES))
 
 
-def _adverts(document: dict[str, object]) -> tuple[Advert, ...]:
-    """The advertisement that the message repeats, if it does; what cannot be one is left out."""
-    service_data: dict[str, bytes] = {}
-    manufacturer_data: dict[int, bytes] = {}
-    uuid, data = document.get("servicedatauuid"), _hex(document.get("servicedata"))
-    if isinstance(uuid, str) and data is not None and (match := _UUID.fullmatch(uuid)) is not None:
-        service_data[(match[1] or short_uuid(uuid)).lower()] = data
-    said = _hex(document.get("manufacturerdata"))
-    if said is not None and len(said) >= 2:
-        manufacturer_data[int.from_bytes(said[:2], "little")] = said[2:]
-    if not service_data and not manufacturer_data:
-        return ()
-    name = document.get("name")
-    return (
-        Advert(
-            name=name if isinstance(name, str) and name.isprintable() and len(name) <= 64 else None,
-            services=frozenset(service_data),
-            service_data=service_data,
-            manufacturer_data=manufacturer_data,
-        ),
-    )
-
-
-def _hex(text: object) -> bytes | None:
-    return bytes.fromhex(text) if isinstance(text, str) and _HEX.fullmatch(text) is not None else None
-
-
 THEENGS = Dialect(
     name="theengs",
     title="Theengs Gateway, OpenMQTTGateway",
     topics=("home/+/BTtoMQTT/+",),
-    address_of=_address_of,
+    address_of=address_of_topic,
     decode=_decode,
 )

@@ -18,6 +18,7 @@ from gateway.devices.procedures.requests import (
     Frame,
     GlucoseRecord,
     Keep,
+    KeyedListener,
     Listener,
     Mark,
     Outcome,
@@ -35,6 +36,7 @@ from gateway.devices.procedures.requests import (
     merged,
 )
 from gateway.devices.procedures.scale_session import ScaleSession, ScaleUser
+from gateway.devices.procedures.sealed_scale import SealedBthomeScale, SealedMiScale
 from gateway.devices.procedures.user_registration import UserList, UserProfile, UserRegistration
 from gateway.devices.procedures.vital_session import BloodPressureSession, HeartRateSession, ThermometerSession
 
@@ -58,6 +60,7 @@ __all__ = [
     "GlucoseRecord",
     "HeartRateSession",
     "Keep",
+    "KeyedListener",
     "Listener",
     "Mark",
     "MiScale",
@@ -71,6 +74,8 @@ __all__ = [
     "Request",
     "ScaleSession",
     "ScaleUser",
+    "SealedBthomeScale",
+    "SealedMiScale",
     "Spoiled",
     "Subscribe",
     "ThermometerSession",

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from gateway.devices.advert import Advert
-from gateway.devices.bthome import BTHOME_SERVICE, parse_bthome
+from gateway.devices.bthome import BTHOME_SERVICE, BthomePacket, parse_bthome
 from gateway.devices.procedures.requests import BroadcastWeight, Frame, Keep, Mark, Spoiled
 from gateway.devices.procedures.weigh_in_trust import TOO_MANY, WeighInTrust
 from gateway.devices.xiaomi_scale import MiScaleMeasurement, parse_mi_body_composition, parse_mi_scale_v1
@@ -245,6 +245,10 @@ class BthomeScale:
         except MalformedFrame as error:
             is_first, self._has_spoiled = not self._has_spoiled, True
             return [Keep(spoiled=(Spoiled(frame, str(error)),), is_told_once=True)] if is_first else []
+        return self.on_packet(packet, frame, heard_at)
+
+    def on_packet(self, packet: BthomePacket, frame: Frame, heard_at: datetime) -> list[Keep]:
+        """One packet that could be read, and the payload that it was in."""
         if packet.raw_mass == 0 and packet.packet_id is None:
             self._raw_mass = None  # nobody stands there: the same mass once more is another weigh-in
         if not packet.mass or packet.raw_mass is None or not self._is_new(packet.packet_id, packet.raw_mass, heard_at):

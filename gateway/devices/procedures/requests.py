@@ -33,6 +33,7 @@ __all__ = [
     "Frame",
     "GlucoseRecord",
     "Keep",
+    "KeyedListener",
     "Listener",
     "Mark",
     "Outcome",
@@ -168,6 +169,11 @@ class BroadcastWeight:
         frames: the payload.
         is_live: heard while the person stood there; False: heard only as a repeat after the load had left.
         is_unusual: far from the weight before, for a device that anybody nearby could imitate.
+        impedance_250_khz_ohm: of a scale that measures at two frequencies; `impedance_ohm` is the one at 50 kHz then.
+        heart_rate_per_min: measured through the feet; None: not measured.
+        sent_at: the scale's clock as an instant, aware, UTC, for one that knows UTC; then `time_stamp` is None.
+        profile: the slot of the scale's app that it took the person for; None: it has none.
+        is_proven: it was sealed with the device's own key.
     """
 
     weigh_in: str
@@ -179,6 +185,11 @@ class BroadcastWeight:
     frames: tuple[Frame, ...]
     is_live: bool = True
     is_unusual: bool = False
+    impedance_250_khz_ohm: Decimal | None = None
+    heart_rate_per_min: int | None = None
+    sent_at: datetime | None = None
+    profile: int | None = None
+    is_proven: bool = False
 
 
 VitalMeasurement: TypeAlias = (
@@ -358,6 +369,15 @@ class Listener(Protocol):
 
     def on_silence(self) -> list[Keep]:
         """Nothing came for `wait_s`: what was waited for has not come."""
+        ...
+
+
+class KeyedListener(Listener, Protocol):
+    """A listener that opens what is sealed."""
+
+    @property
+    def key_fits(self) -> bool | None:
+        """Whether the key fits what the device says now; None: it has said too little to know."""
         ...
 
 

@@ -91,15 +91,10 @@ class VirtualBroadcaster:
             uuid = self.service.to_bytes(2, "little")
             room, name = _ADVERTISING_OCTETS - _OVERHEAD_OCTETS - len(payload), self.name.encode()
             how = AdvertisingData.COMPLETE_LOCAL_NAME if len(name) <= room else AdvertisingData.SHORTENED_LOCAL_NAME
-            device.advertising_data = bytes(
-                AdvertisingData(
-                    [
-                        (AdvertisingData.FLAGS, _FLAGS),
-                        (AdvertisingData.SERVICE_DATA_16_BIT_UUID, uuid + payload),
-                        (how, name[:room]),
-                    ]
-                )
-            )
+            told = [(AdvertisingData.FLAGS, _FLAGS), (AdvertisingData.SERVICE_DATA_16_BIT_UUID, uuid + payload)]
+            if room > 0:
+                told.append((how, name[:room]))
+            device.advertising_data = bytes(AdvertisingData(told))
             await device.start_advertising(auto_restart=False)
 
     async def tell_each(self, payloads: Iterable[bytes], *, pause_s: float = 0.06) -> None:

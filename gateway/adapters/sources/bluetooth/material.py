@@ -61,6 +61,7 @@ class Material:
         clock_offset: our local time minus the device's at this contact; None: not measured.
         clock_change: when we set the device's clock before this contact, and by how much; None: never.
         live_interval: how far apart the readings of a stream are.
+        source: whose radio heard it: ours, or another program's that publishes it.
     """
 
     device_id: DeviceId
@@ -68,6 +69,7 @@ class Material:
     clock_offset: timedelta | None = None
     clock_change: ClockChange | None = None
     live_interval: timedelta = LIVE_INTERVAL
+    source: SourceKind = SourceKind.BLUETOOTH
     _weigh_ins: WeighIns = field(default_factory=WeighIns, repr=False)
     _live: LiveSamples = field(init=False, repr=False)
 
@@ -86,7 +88,7 @@ class Material:
             self.device_id,
             self.zone,
             received_at,
-            SourceKind.BLUETOOTH,
+            self.source,
             keep.epoch,
             clock_offset=self.clock_offset if clock_is_trusted else None,
             clock_is_trusted=clock_is_trusted,
@@ -113,7 +115,7 @@ class Material:
         def place(frame: Frame, received_at: datetime) -> int:
             if frame not in places:
                 places[frame] = len(frames)
-                frames.append(RawFrame(self.device_id, SourceKind.BLUETOOTH, frame.char, frame.payload, received_at))
+                frames.append(RawFrame(self.device_id, self.source, frame.char, frame.payload, received_at))
             return places[frame]
 
         for record, at_contact in heard:
@@ -161,6 +163,11 @@ class Material:
                     time_stamp=record.time_stamp,
                     contact=replace(contact, clock_offset=None, is_live=record.is_live),
                     is_unusual=record.is_unusual,
+                    impedance_250_khz_ohm=record.impedance_250_khz_ohm,
+                    heart_rate_per_min=record.heart_rate_per_min,
+                    sent_at=record.sent_at,
+                    profile=record.profile,
+                    is_proven=record.is_proven,
                     frame=frame,
                 )
             case CgmSample(sample, session_start, feature):

@@ -22,7 +22,6 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import BaseBleakScanner
 
 from gateway.adapters.sources.bluetooth.errand import found_within, run_errand
-from gateway.adapters.sources.bluetooth.listening import Listening
 from gateway.adapters.sources.bluetooth.material import Material
 from gateway.adapters.sources.bluetooth.proxies.radios import proxy_radios
 from gateway.adapters.sources.bluetooth.radio.ensemble import Ensemble
@@ -36,8 +35,10 @@ from gateway.adapters.sources.bluetooth.session import heed_cancellation
 from gateway.adapters.sources.bluetooth.states import DeviceState, LinkState
 from gateway.adapters.sources.bluetooth.visit import Visit
 from gateway.adapters.sources.bluetooth.watch import GIVEN_UP, NO_SLOT, Found, Watch
+from gateway.broadcasts import Broadcasts
 from gateway.devices.drivers import GENERIC_DRIVERS, Driver, Permissions, driver_for, driver_for_kind, recognised
 from gateway.devices.procedures import Close, Outcome, Procedure, ScaleUser
+from gateway.devices.procedures.sealed_scale import KEY_DOES_NOT_FIT
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.model import Device, DeviceId, DeviceKind, Neighbour, RadioReport
 from gateway.ports import Clock, Intake
@@ -56,6 +57,7 @@ _PATIENT: Final = Pace()
 _NO_USERS: Mapping[DeviceId, ScaleUser] = MappingProxyType({})
 _MAY_NOTHING: Final = Permissions()
 _NO_PERMISSIONS: Mapping[DeviceId, Permissions] = MappingProxyType({})
+_NO_KEYS: Mapping[DeviceId, bytes] = MappingProxyType({})
 log = structlog.get_logger()
 
 
@@ -70,6 +72,8 @@ class BluetoothSource:
         scale_users: the owner's slot on each scale that wants consent.
         drivers: what can be read; see `gateway.devices.drivers.load_drivers`.
         permissions: what the gateway may change on each device; nothing on those that are not named.
+        keys: bind keys of devices that encrypt what they tell everybody.
+        broadcasts: where advertisements are listened to, run by the caller; None: by this source itself.
         scanner_backend, client_backend: as bleak's `backend=`, for one radio that is made of them.
         radios: the radios; None: that of the backends, or where there are none, the machine's adapters.
         pace: how patient the radios are.
@@ -85,6 +89,8 @@ class BluetoothSource:
         scale_users: Mapping[DeviceId, ScaleUser] = _NO_USERS,
         drivers: Sequence[Driver] = GENERIC_DRIVERS,
         permissions: Mapping[DeviceId, Permissions] = _NO_PERMISSIONS,
+        keys: Mapping[DeviceId, bytes] = _NO_KEYS,
+        broadcasts: Broadcasts | None = None,
         scanner_backend: type[BaseBleakScanner] | None = None,
         client_backend: type[BaseBleakClient] | None = None,
         radios: Sequence[Radio] | None = None,
@@ -96,19 +102,27 @@ class BluetoothSource:
         self._scale_users = dict(scale_users)
         self._drivers = tuple(drivers)
         self._permissions = dict(permissions)
+        self._state_changed = asyncio.Event()
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._watches: dict[str, Watch] = {}
-        self._listening: dict[str, Listening] = {}
-        self._tasks: dict[DeviceId, tuple[asyncio.Task[None], ...]] = {}
+        self._owns_broadcasts = broadcasts is None
+        self._broadcasts = broadcasts or Broadcasts(
+            lambda device_id, zone, source: Material(device_id, zone, source=source),
+            zone_of=zone_of,
+            clock=clock,
+            drivers=drivers,
+            retry_s=settings.retry_s,
+        )
+        self._tasks: dict[DeviceId, asyncio.Task[None]] = {}
         self._holds: Counter[str] = Counter()
         self._work: tuple[asyncio.TaskGroup, Intake] | None = None
-        self._state_changed = asyncio.Event()
+        self._broadcasts.follow(self._on_state)
         if radios is None and scanner_backend is None and client_backend is None:
             radios = (*machine_radios(settings), *proxy_radios(settings))
         made = radios if radios is not None else (Radio("radio", scanner_backend, client_backend),)
         self._radios = Ensemble(clock, lambda on_change: [self._manager(radio, on_change, pace) for radio in made])
         for device in devices:
-            self._add(device)
+            self._add(device, keys.get(device.device_id))
 
     def _manager(self, radio: Radio, on_change: Callable[[], None], pace: Pace) -> RadioManager:
         return RadioManager(
@@ -135,11 +149,18 @@ class BluetoothSource:
 
     def states(self) -> tuple[DeviceState, ...]:
         """Where the gateway stands with each device, by device id."""
-        states = (
-            replace(watch.state, clock_offset=watch.clock_offset, can_set_clock=watch.can_set_clock)
-            for watch in self._watches.values()
-        )
+        locked = self._broadcasts.keys_that_fail()
+        states = []
+        for watch in self._watches.values():
+            state = replace(watch.state, clock_offset=watch.clock_offset, can_set_clock=watch.can_set_clock)
+            if state.device_id in locked:
+                state = replace(state, state=LinkState.FAILED, detail=KEY_DOES_NOT_FIT)
+            states.append(state)
         return tuple(sorted(states, key=lambda state: state.device_id))
+
+    def has_key(self, device_id: DeviceId) -> bool:
+        """Whether there is a key for a device that encrypts what it tells everybody."""
+        return self._broadcasts.has_key(device_id)
 
     async def state_changed(self) -> None:
         """Return at the next change of any device's state."""
@@ -161,6 +182,8 @@ class BluetoothSource:
             async with asyncio.TaskGroup() as tasks:
                 self._work = tasks, intake
                 self._radios.start(tasks)
+                if self._owns_broadcasts:
+                    tasks.create_task(self._broadcasts.run(intake), name="bluetooth.broadcasts")
                 for watch in self._watches.values():
                     self._start(watch)
         finally:
@@ -189,7 +212,11 @@ class BluetoothSource:
                     first_heard_at=watch.state.since,
                     last_heard_at=self._clock.now(),
                 )
-        return strongest_first(best.values())
+        opened = (
+            replace(near, not_read=None) if near.device_id is not None and self.has_key(near.device_id) else near
+            for near in best.values()
+        )
+        return strongest_first(opened)
 
     def reports(self) -> tuple[RadioReport, ...]:
         """Every radio, now."""
@@ -264,13 +291,20 @@ class BluetoothSource:
 
     # --- enrolment ----------------------------------------------------------------------------------------------
 
-    def watch(self, device: Device, scale_user: ScaleUser | None = None, may: Permissions = _MAY_NOTHING) -> None:
+    def watch(
+        self,
+        device: Device,
+        scale_user: ScaleUser | None = None,
+        may: Permissions = _MAY_NOTHING,
+        key: bytes | None = None,
+    ) -> None:
         """Read `device` from now on, in place of one with its id or its address; one without an address is left to
         other sources.
 
         Args:
             scale_user: its owner's slot.
             may: what the gateway may change on it.
+            key: its bind key, for one that encrypts what it tells everybody.
         """
         if device.address is None:
             return
@@ -281,26 +315,26 @@ class BluetoothSource:
         if scale_user is not None:
             self._scale_users[device.device_id] = scale_user
         self._permissions[device.device_id] = may
-        self._add(device)
+        self._add(device, key)
         self._start(self._watches[address])
         self._on_state()
 
-    def _add(self, device: Device) -> None:
+    def _add(self, device: Device, key: bytes | None) -> None:
         if device.address is not None:
-            address, device_id = device.address.upper(), device.device_id
-            self._watches[address] = Watch(device, self._clock, self._settings, self._on_state, self._chance)
-            self._listening[address] = Listening(
-                device_id, self._zone_of(device_id), clock=self._clock, retry_s=self._settings.retry_s
+            self._watches[device.address.upper()] = Watch(
+                device, self._clock, self._settings, self._on_state, self._chance
             )
+            self._broadcasts.watch(device, key)
 
     def unwatch(self, device_id: DeviceId) -> None:
         """Stop reading a device; a contact that has begun is broken off. Nothing happens when it was not watched."""
         for address, watch in tuple(self._watches.items()):
             if watch.device.device_id == device_id:
-                del self._watches[address], self._listening[address]
+                del self._watches[address]
+                self._broadcasts.unwatch(device_id)
                 self._scale_users.pop(device_id, None)
                 self._permissions.pop(device_id, None)
-                for task in self._tasks.pop(device_id, ()):
+                if (task := self._tasks.pop(device_id, None)) is not None:
                     task.cancel()
                 self._on_state()
 
@@ -320,11 +354,8 @@ class BluetoothSource:
         if self._work is not None:
             tasks, intake = self._work
             name = f"bluetooth.{watch.device.device_id}"
-            listening = self._listening[(watch.device.address or "").upper()]
-            self._tasks[watch.device.device_id] = (
-                tasks.create_task(supervise(name, partial(self._attend, watch, intake)), name=name),
-                tasks.create_task(listening.run(intake), name=f"{name}.listening"),
-            )
+            work = supervise(name, partial(self._attend, watch, intake))
+            self._tasks[watch.device.device_id] = tasks.create_task(work, name=name)
 
     # --- one packet ---------------------------------------------------------------------------------------------
 
@@ -337,8 +368,8 @@ class BluetoothSource:
             watch.bonded_with = manager.radio.name
         elif watch.bonded_with == manager.radio.name:
             watch.bonded_with = None
-        if heard.driver is not None and heard.driver.listen is not None and heard.advert.service_data:
-            self._listening[address].hear(heard.driver, heard.advert)
+        if heard.driver is not None and heard.advert.service_data:
+            self._broadcasts.hear(address, heard.driver, heard.advert)
         if not watch.is_wanted or self._holds[address]:
             return
         bonded_with, unreached_by = watch.bonded_with, watch.unreached_by

@@ -40,8 +40,9 @@ __all__ = ["AdvertSink", "DialectDecoder", "Foreign", "NobodyEnrolled"]
 
 log = structlog.get_logger()
 
-AdvertSink = Callable[[str, Advert, datetime], None]
-"""Takes an advertisement that somebody else's radio heard: address, what it said, when it was heard (aware, UTC)."""
+AdvertSink = Callable[[str, Advert, datetime], bool]
+"""Takes an advertisement that somebody else's radio heard: address, what it said, when it was heard (aware, UTC); says
+whether our own decoders make something of it."""
 
 _ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 _LONGEST_CHANNEL: Final = 256
@@ -188,7 +189,7 @@ class DialectDecoder:
         if device_id is None:
             if address is not None and (said.records or said.untimed):
                 self._strangers.note(address, dialect, received_at)
-            self._hand_over(said, address, foreign)
+            self._is_handed_over(said, address, _origin(foreign), received_at)
             return
         if address is not None:
             self._strangers.forget(address)
@@ -204,8 +205,9 @@ class DialectDecoder:
             harvest.quarantined.append(_set_aside(message, frame, QuarantineReason.IDENTITY_MISMATCH, detail))
             self._warn_of(device_id)
             return
-        self._hand_over(said, address, foreign)
         origin = _origin(foreign)
+        if self._is_handed_over(said, address, origin, received_at):
+            said = said._replace(untimed=())  # the same weigh-in, decoded by the sender, would be a second one
         provenance = Provenance(
             SourceKind.MQTT,
             f"mqtt.{dialect}",
@@ -259,15 +261,18 @@ class DialectDecoder:
                     problems.append(Problem(QuarantineReason.IMPLAUSIBLE, TOO_MANY))
         return found
 
-    def _hand_over(self, said: Said, address: str | None, foreign: Foreign) -> None:
-        """Give advertisements away; one that waited, or was kept, says nothing about now."""
-        if self._on_advert is None or _origin(foreign) is not Origin.LIVE:
-            return
+    def _is_handed_over(self, said: Said, address: str | None, origin: Origin, received_at: datetime) -> bool:
+        """Give advertisements to our own decoders; whether they make something of them.
+
+        Only what is said now: one that the broker kept, or that waited in it, would be placed at the wrong time.
+        """
+        if self._on_advert is None or origin is not Origin.LIVE:
+            return False
         named = address or said.claims
         if named is None or _ADDRESS.fullmatch(named) is None or (said.claims or named) != named:
-            return
-        for advert in said.adverts:
-            self._on_advert(named, advert, foreign.received_at)
+            return False
+        taken = [self._on_advert(named, advert, received_at) for advert in said.adverts]
+        return any(taken)
 
     def _warn_of(self, device_id: DeviceId) -> None:
         if device_id not in self._mismatches:

@@ -73,6 +73,7 @@ METRIC_CODES: dict[Metric, int] = {
     Metric.VISCERAL_FAT_RATING: 23,
     Metric.WAIST_CIRCUMFERENCE: 24,
     Metric.BODY_FAT_MASS: 25,
+    Metric.IMPEDANCE_250_KHZ: 26,
 }
 """Numbers on disk: never renumbered, never reused."""
 

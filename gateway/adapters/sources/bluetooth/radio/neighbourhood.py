@@ -148,7 +148,7 @@ class Neighbourhood:
                 device_id=self._enrolled(address),
                 first_heard_at=heard.first_at,
                 last_heard_at=heard.last_at,
-                not_read=heard.not_read if heard.driver is None else None,
+                not_read=heard.not_read if heard.driver is None or heard.driver.unlock is not None else None,
             )
             for address, heard in self._heard.items()
         )
