@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import TypeVar, cast
 
 import structlog
@@ -206,21 +207,19 @@ class Writer:
     def _transaction(self, work: Sequence[_Work]) -> list[object]:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        batches = [item for item in work if isinstance(item, EncodedBatch)]
-        receipts = iter(self._ingest.apply(connection, batches))
-        if len(batches) == len(work):
-            outcomes: list[object] = list(receipts)
-        else:
-            write_sightings(connection, [item for item in work if isinstance(item, DeviceSighting)])
-            outcomes = [
-                next(receipts)
-                if isinstance(item, EncodedBatch)
-                else (_run_job(connection, item) if isinstance(item, _Job) else None)
-                for item in work
-            ]
+        outcomes: list[object] = []
+        for is_job, following in groupby(work, lambda item: isinstance(item, _Job)):
+            items = list(following)
+            outcomes += _run_jobs(connection, items) if is_job else self._collect(connection, items)
         connection.execute("COMMIT")
         self.transactions += 1
         return outcomes
+
+    def _collect(self, connection: sqlite3.Connection, items: Sequence[_Work]) -> list[object]:
+        """Batches and sightings between two jobs: all batches at once, then all sightings."""
+        receipts = iter(self._ingest.apply(connection, [item for item in items if isinstance(item, EncodedBatch)]))
+        write_sightings(connection, [item for item in items if isinstance(item, DeviceSighting)])
+        return [next(receipts) if isinstance(item, EncodedBatch) else None for item in items]
 
     def _roll_back(self) -> str | None:
         try:
@@ -240,6 +239,10 @@ class Writer:
             log.info("store.became_available", after_s=round(self._clock.monotonic() - monotonic, 1))
             self._spells.append((began_at, self._clock.now()))
             self._unavailable_since = None
+
+
+def _run_jobs(connection: sqlite3.Connection, items: Sequence[_Work]) -> list[object]:
+    return [_run_job(connection, item) for item in items if isinstance(item, _Job)]
 
 
 def _run_job(connection: sqlite3.Connection, job: _Job) -> object:
