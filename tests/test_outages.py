@@ -253,6 +253,27 @@ async def test_a_store_that_could_not_be_written_says_so_afterwards(tmp_path: Pa
         assert [outage] == await store.ledger.outages()
 
 
+async def test_a_store_that_was_away_before_the_time_was_known_is_no_outage_of_months(tmp_path: Path) -> None:
+    """A board that woke up in January cannot say from when to when; it claims nothing."""
+    clock = MovingClock()
+    clock.is_right = False
+    async with SqliteStore.open(tmp_path / "p.db", clock=clock, busy_timeout_s=0.05) as store:
+        watch = watch_of(store, clock, spells=store.take_unavailable_spells)
+        other = sqlite3.connect(tmp_path / "p.db", isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await store.readings.commit(Batch((result(clock.at),)))
+            clock.is_right = True
+            clock.pass_by(150 * 24 * 60)
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+        await watch.look()
+        await watch.look()
+        assert [] == await store.ledger.outages()
+
+
 async def test_a_sensor_that_is_silent_while_we_listen(tmp_path: Path) -> None:
     """From its last sign to its next; a scale may be silent for days."""
     clock = MovingClock()

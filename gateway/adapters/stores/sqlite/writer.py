@@ -63,7 +63,7 @@ class Writer:
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="store.writer", daemon=True)
-        self._unavailable_since: tuple[float, datetime] | None = None
+        self._unavailable_since: tuple[float, datetime | None] | None = None
         self._spells: deque[tuple[datetime, datetime]] = deque(maxlen=_SPELLS)
         self._ended = asyncio.Event()
         self.transactions = 0
@@ -94,7 +94,10 @@ class Writer:
         return cast("CommitReceipt", await self._submit(batch))
 
     def take_spells(self) -> list[tuple[datetime, datetime]]:
-        """From when to when nothing could be written, UTC, since the last call; the newest of very many."""
+        """From when to when nothing could be written, UTC, since the last call; the newest of very many.
+
+        None of it where the time was not known.
+        """
         taken = []
         while self._spells:
             taken.append(self._spells.popleft())
@@ -230,14 +233,16 @@ class Writer:
 
     def _note_unavailable(self, reason: str) -> None:
         if self._unavailable_since is None:
-            self._unavailable_since = self._clock.monotonic(), self._clock.now()
+            began_at = self._clock.now() if self._clock.is_trusted else None
+            self._unavailable_since = self._clock.monotonic(), began_at
             log.error("store.became_unavailable", reason=reason)
 
     def _note_available(self) -> None:
         if self._unavailable_since is not None:
             monotonic, began_at = self._unavailable_since
             log.info("store.became_available", after_s=round(self._clock.monotonic() - monotonic, 1))
-            self._spells.append((began_at, self._clock.now()))
+            if began_at is not None and self._clock.is_trusted:
+                self._spells.append((began_at, self._clock.now()))
             self._unavailable_since = None
 
 
