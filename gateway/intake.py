@@ -57,11 +57,11 @@ class StoreIntake:
         """See `Intake.submit`."""
         batch, repeats = await self._once(batch)
         receipt = await self._store.commit(batch)
-        receipt = replace(receipt, known=receipt.known + repeats)
-        moved = await self._settle(batch)
-        if receipt.added or receipt.corrected or receipt.quarantined or moved:
+        if receipt.added or receipt.corrected or receipt.quarantined:
+            self._changes.announce()  # at once: it is durable, whatever becomes of the rest
+        if await self._settle(batch):
             self._changes.announce()
-        return receipt
+        return replace(receipt, known=receipt.known + repeats)
 
     async def _settle(self, batch: Batch) -> int:
         """Place records of meters whose time nobody has said, by what is known around them now; how many moved.

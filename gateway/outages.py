@@ -131,6 +131,7 @@ class OutageWatch:
         """What an earlier life left open ended with it."""
         last = await self._ledger.last_alive()
         if last is not None:
+            last = min(last, now)  # a clock that was ahead
             await self._ledger.end(None, None, last)
             if now - last >= _WORTH_NOTING:
                 await self._ledger.record(Outage(GATEWAY, OutageReason.GATEWAY_OFF, last, now))

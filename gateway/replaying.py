@@ -11,9 +11,12 @@ import enum
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from functools import partial
 
+from gateway.errors import StoreUnavailable
 from gateway.model import DeviceId, QuarantineReason, RawFrame, SourceKind
 from gateway.ports import Clock, Intake, Quarantine, Redecoder, Registry, SetAside
+from gateway.supervisor import contain
 
 __all__ = [
     "Redecoders",
@@ -130,12 +133,17 @@ async def replay_all(
     clock: Clock,
     reason: QuarantineReason | None = None,
 ) -> AsyncIterator[Replayed]:
-    """Every open row (of one reason), by number, each once; as `replay`."""
+    """Every open row (of one reason), by number, each once; as `replay`. One that no code foresaw stays as it was."""
     after = 0
     while rows := await quarantine.rows(reason=reason, after=after, limit=_CHUNK, oldest_first=True):
         for row in rows:
             after = row.number
-            yield await replay(row, redecoders, intake=intake, quarantine=quarantine, clock=clock)
+            yield await contain(
+                "quarantine.replay",
+                partial(replay, row, redecoders, intake=intake, quarantine=quarantine, clock=clock),
+                otherwise=partial(_failed, row),
+                passing=StoreUnavailable,
+            )
 
 
 async def zones_of(registry: Registry, house: tzinfo) -> Callable[[DeviceId], tzinfo]:
@@ -147,6 +155,10 @@ async def zones_of(registry: Registry, house: tzinfo) -> Callable[[DeviceId], tz
         if device.person_id is not None and device.person_id in people
     }
     return lambda device_id: zones.get(device_id, house)
+
+
+def _failed(row: SetAside, error: Exception) -> Replayed:
+    return _wanting(row, f"looking at it failed ({type(error).__name__})")
 
 
 def _wanting(row: SetAside, words: str) -> Replayed:

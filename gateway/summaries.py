@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 
 from gateway.clinical.glucose import glucose_day, glucose_period, local_day_bounds
@@ -15,6 +16,7 @@ __all__ = ["Summaries"]
 
 _TREND_DAYS = 120
 _SETTLE_S = 0.25
+_LOOK_S = 60.0
 _ZONE_SLACK = timedelta(hours=26)
 _DAY = timedelta(days=1)
 
@@ -36,12 +38,17 @@ class Summaries:
             done += len(dirty)
         return done
 
-    async def run(self, changed: asyncio.Event, computed: Callable[[], None]) -> None:
-        """Refresh whenever `changed` is set, then call `computed`; for ever."""
+    async def run(self, changed: asyncio.Event, computed: Callable[[], None], *, look_s: float = _LOOK_S) -> None:
+        """Refresh whenever `changed` is set, then call `computed`; for ever.
+
+        Also every `look_s` seconds: a command beside this process writes without a word to it.
+        """
         while True:
             if await self.refresh():
                 computed()
-            await changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(look_s):
+                    await changed.wait()
             changed.clear()
             await asyncio.sleep(_SETTLE_S)  # one computation for a burst
 

@@ -27,10 +27,13 @@ from gateway.model import (
     DataType,
     DepartureDraft,
     DestinationId,
+    Device,
+    DeviceKind,
     TimeConfidence,
     TimeMethod,
     TimeQuality,
 )
+from gateway.ports import KeptDocument
 from gateway.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,6 +122,30 @@ async def test_e6_receptions_are_repaired_once_the_time_is_known(tmp_path: Path)
             *(stored.reading for stored in (await hub.stored())[:2]),
             (await hub.stored())[2].reading.effective_at,
         ]
+
+
+async def test_e6_what_hangs_on_a_reception_is_repaired_with_it(tmp_path: Path) -> None:
+    """Since when a shared scale is known, and when a document came: by the right clock, like the reception itself."""
+    machine = FakeMachine(ASLEEP)
+    async with at_work(tmp_path, machine) as hub:
+        scale = Device(SCALE, DeviceKind.SCALE, "Scale", is_by_evidence=True, candidates=(ADA,))
+        await hub.store.registry.declare([], [scale])
+        await hub.weigh(1, "70.0")
+        told = hub.clock.now()
+        document = KeptDocument(ADA, SCALE, "treatments", "1", "{}", NOW - timedelta(days=1), told, told)
+        undated = replace(document, identifier="2", dated_at=told)
+        await hub.store.documents.keep([document, undated], most=10)
+        machine.uptime_s += 60
+        machine.set_to(NOW)
+        await hub.keeper.look()
+        minute_ago = NOW - timedelta(seconds=60)
+        (stored,) = await hub.stored()
+        (waiting,) = await hub.store.attributions.waiting()
+        assert [minute_ago] * 2 == [stored.reading.received_at, waiting.acquainted_at]
+        moved = replace(document, received_at=minute_ago, modified_at=minute_ago)
+        assert moved == await hub.store.documents.document(ADA, "treatments", "1")
+        moved = replace(moved, identifier="2", dated_at=minute_ago)
+        assert moved == await hub.store.documents.document(ADA, "treatments", "2")
 
 
 async def test_e6_a_process_that_starts_again_in_the_same_boot_goes_on(tmp_path: Path) -> None:

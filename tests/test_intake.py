@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.adapters.stores.sqlite import SqliteStore
 from gateway.changes import Changes
 from gateway.clock import SystemClock
+from gateway.errors import StoreUnavailable
 from gateway.intake import StoreIntake
 from gateway.model import (
     Absent,
@@ -24,9 +26,11 @@ from gateway.model import (
     RawFrame,
     Reading,
     SourceKind,
+    StoredReading,
     TimeQuality,
 )
 from gateway.normalise.glucose import CONTEXT_MISSING
+from gateway.ports import ReadingStore
 
 METER = DeviceId("meter")
 AT = datetime(2025, 6, 2, 10, 0, 37)  # noqa: DTZ001 -- a meter's clock has no zone
@@ -92,3 +96,42 @@ async def test_other_sources_name_their_records_themselves(tmp_path: Path) -> No
         await intake.submit(batch(5, 0))
         other = batch(1, 1, source=SourceKind.MQTT)
         assert CommitReceipt(added=1) == await intake.submit(replace(other, checkpoints=()))
+
+
+async def test_what_is_durable_is_told_although_its_settling_failed(tmp_path: Path) -> None:
+    """The store goes away between the commit and the look at its neighbours: who follows readings looks all the same,
+    and the source, which sends the batch again, finds it known."""
+    changes = Changes()
+    async with SqliteStore.open(tmp_path / "p.db", clock=SystemClock()) as store:
+        intake = StoreIntake(_AwayAfterCommit(store.readings), store.registry, changes)
+        with changes.follow() as told:
+            with pytest.raises(StoreUnavailable):
+                await intake.submit(batch(5, 0))
+            assert told.is_set()
+        assert CommitReceipt(known=1) == await intake.submit(batch(5, 0))
+
+
+class _AwayAfterCommit:
+    """A store that cannot be read once, after the first commit."""
+
+    def __init__(self, store: ReadingStore) -> None:
+        self._store = store
+        self._is_away = False
+        self._commits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Batch) -> CommitReceipt:
+        """As the store behind it."""
+        receipt = await self._store.commit(batch)
+        self._commits += 1
+        self._is_away = self._commits == 1
+        return receipt
+
+    async def readings(self, **which: Any) -> list[StoredReading]:
+        """As the store behind it."""
+        if self._is_away:
+            self._is_away = False
+            raise StoreUnavailable("away")
+        return await self._store.readings(**which)

@@ -130,6 +130,39 @@ async def test_a_clock_that_cannot_be_right_notes_nothing(tmp_path: Path) -> Non
         assert [OutageReason.GATEWAY_OFF] == [outage.reason for outage in await store.ledger.outages()]
 
 
+async def test_a_clock_that_was_ahead_does_not_hide_what_comes_after(tmp_path: Path) -> None:
+    """A believed clock that ran a year ahead is set right: signs of life go on from there, and the next stop shows."""
+    clock = MovingClock()
+    right = clock.at
+    async with SqliteStore.open(tmp_path / "p.db", clock=clock) as store:
+        clock.at = right + timedelta(days=365)
+        watch = watch_of(store, clock)
+        await watch.look()
+        clock.at = right
+        await watch.look()
+        assert right == await store.ledger.last_alive()
+        clock.pass_by(30)
+        await watch_of(store, clock).look()
+        off = Outage("gateway", OutageReason.GATEWAY_OFF, right, right + 30 * MINUTE)
+        assert [off] == await store.ledger.outages()
+
+
+async def test_a_clock_that_was_ahead_in_an_earlier_life_ends_nothing_in_the_future(tmp_path: Path) -> None:
+    """What that life left open had ended by now, whatever its clock said."""
+    clock = MovingClock()
+    right = clock.at
+    async with SqliteStore.open(tmp_path / "p.db", clock=clock) as store:
+        await store.ledger.begin("bluetooth", OutageReason.RADIO_DEAF, right - 30 * MINUTE)
+        clock.at = right + timedelta(days=365)
+        await watch_of(store, clock).look()
+        await store.ledger.begin("bluetooth", OutageReason.RADIO_OFF, right - 20 * MINUTE)
+        clock.at = right
+        await watch_of(store, clock).look()
+        deaf, off = await store.ledger.outages()
+        assert Outage("bluetooth", OutageReason.RADIO_OFF, right - 20 * MINUTE, right) == off
+        assert OutageReason.RADIO_DEAF is deaf.reason
+
+
 async def test_what_an_earlier_life_left_open_ends_with_it(tmp_path: Path) -> None:
     """A radio that was deaf when the gateway died is not deaf for ever."""
     clock = MovingClock()
@@ -218,6 +251,27 @@ async def test_a_store_that_could_not_be_written_says_so_afterwards(tmp_path: Pa
         await watch.look()
         outage = Outage("store", OutageReason.STORE_UNAVAILABLE, start + MINUTE, start + 21 * MINUTE)
         assert [outage] == await store.ledger.outages()
+
+
+async def test_a_store_that_was_away_before_the_time_was_known_is_no_outage_of_months(tmp_path: Path) -> None:
+    """A board that woke up in January cannot say from when to when; it claims nothing."""
+    clock = MovingClock()
+    clock.is_right = False
+    async with SqliteStore.open(tmp_path / "p.db", clock=clock, busy_timeout_s=0.05) as store:
+        watch = watch_of(store, clock, spells=store.take_unavailable_spells)
+        other = sqlite3.connect(tmp_path / "p.db", isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await store.readings.commit(Batch((result(clock.at),)))
+            clock.is_right = True
+            clock.pass_by(150 * 24 * 60)
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+        await watch.look()
+        await watch.look()
+        assert [] == await store.ledger.outages()
 
 
 async def test_a_sensor_that_is_silent_while_we_listen(tmp_path: Path) -> None:

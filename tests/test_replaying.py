@@ -38,8 +38,9 @@ from gateway.model import (
     SourceKind,
     TimeQuality,
 )
+from gateway.ports import Redecoded, Redecoder
 from gateway.redecoders import mqtt_decoder, redecoders_of
-from gateway.replaying import Replayed, ReplayOutcome, replay, replay_all
+from gateway.replaying import Redecoders, Replayed, ReplayOutcome, replay, replay_all
 from gateway.sandbox.frames import encode_body_composition, encode_cgm_measurement, encode_weight_measurement
 from gateway.sandbox.frames_vital_signs import (
     encode_blood_pressure,
@@ -517,3 +518,33 @@ def test_no_payload_raises(topic: str, payload: bytes, is_retained: bool, char: 
                 assert len(outcomes) == len(await home.store.quarantine.rows(with_resolved=True))
 
     asyncio.run(run())
+
+
+class _Faulty:
+    """A redecoder with a fault that nobody foresaw, in one kind of payload."""
+
+    def __init__(self, sound: Redecoder) -> None:
+        self._sound = sound
+
+    async def redecode(self, item: Quarantined) -> Redecoded:
+        """As the one behind it, but for one payload."""
+        if item.frame.payload == b"faulty":
+            raise OverflowError("what nobody foresaw")
+        return await self._sound.redecode(item)
+
+
+async def test_one_payload_that_no_decoder_survives_does_not_stop_the_others(tmp_path: Path) -> None:
+    """It stays as it was, and is told; the rows after it are read."""
+    async with house(tmp_path) as home:
+        await home.plant(replace(mqtt_frame(message(weigh_in())), payload=b"faulty"))
+        await home.plant(mqtt_frame(message(weigh_in())))
+        sound = home.redecoders.find(mqtt_frame(message(weigh_in())))
+        assert sound is not None
+        home.redecoders = Redecoders()
+        home.redecoders.register(SourceKind.MQTT, _Faulty(sound))
+        outcomes = await home.replay_everything()
+        assert [(1, ReplayOutcome.WANTING), (2, ReplayOutcome.READ)] == [(one.number, one.outcome) for one in outcomes]
+        assert "nobody foresaw" not in outcomes[0].detail
+        assert [Decimal("71.2")] == [reading.value for reading in await home.readings()]
+        (left,) = await home.store.quarantine.rows()
+        assert (1, OLD_DECODER) == (left.number, left.item.detail)

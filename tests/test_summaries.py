@@ -209,6 +209,21 @@ async def test_run_follows_changes(store: SqliteStore, summaries: Summaries) -> 
     assert Decimal(150) == (await summaries.glucose(CAMILLE, TODAY, 1)).mean_mg_dl
 
 
+async def test_run_finds_what_another_process_wrote(tmp_path: Path, store: SqliteStore, summaries: Summaries) -> None:
+    """A command beside the running gateway tells it nothing: the days are computed at the next look all the same."""
+    changed, told = asyncio.Event(), asyncio.Queue[int]()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(summaries.run(changed, lambda: told.put_nowait(1), look_s=0.05))
+        await _commit(store, _reading(TODAY, 600, 100))
+        changed.set()
+        await told.get()
+        async with SqliteStore.open(tmp_path / "passerelle.db", clock=StillClock()) as command:
+            await _commit(command, _reading(TODAY, 605, 200))
+        await told.get()
+        running.cancel()
+    assert Decimal(150) == (await summaries.glucose(CAMILLE, TODAY, 1)).mean_mg_dl
+
+
 async def test_nobody_of_that_id(summaries: Summaries) -> None:
     """Figures of somebody unknown are an error, not zeros."""
     with pytest.raises(KeyError):

@@ -210,6 +210,39 @@ def test_e1_estimates_keep_the_order_and_depend_on_nothing_else(
     ]
 
 
+_OFFSET = wall(10, 20) - (RESET + timedelta(hours=2))
+_ON_ITS_WAY = st.sampled_from(
+    [(wall(day, 8), offset) for day in (1, 4, 7) for offset in (timedelta(), _OFFSET)]
+    + [(RESET + timedelta(hours=hour), offset) for hour in (0, 1) for offset in (None, _OFFSET)]
+)
+
+
+@given(st.lists(_ON_ITS_WAY, min_size=2, max_size=6), st.randoms())
+def test_e1_records_that_come_in_any_order_one_by_one_get_the_same_places(
+    told: list[tuple[datetime, timedelta | None]], chance: random.Random
+) -> None:
+    """What was concluded from a part of the records is concluded again from all of them."""
+    readings = [record(number, at, offset=offset) for number, (at, offset) in enumerate(told)]
+    at_once = {reading.key: reading for reading in readings}
+    at_once |= {reading.key: reading for reading in settled(readings, PARIS)[0].values()}
+    chance.shuffle(readings)
+    known: dict[str, Reading] = {}
+    for reading in readings:
+        known[reading.key] = reading
+        known |= {moved.key: moved for moved in settled(known.values(), PARIS)[0].values()}
+    assert at_once == known
+
+
+async def test_e1_a_contact_that_knows_the_time_replaces_a_conclusion_in_either_order(tmp_path: Path) -> None:
+    """A record placed by its own stamp, because the order allows it, gives way to a clock that was compared."""
+    vague = [record(1, wall(1, 8), offset=_OFFSET), record(2, RESET, offset=_OFFSET)]
+    sure = record(1, wall(1, 8), received_at=RECEIVED + timedelta(days=1), offset=timedelta(minutes=10))
+    assert TimeMethod.OFFSET_MEASURED is sure.time_method
+    for number, order in enumerate(([vague, [sure]], [[sure], vague])):
+        found = await collected(tmp_path / str(number), order)
+        assert [sure, vague[1]] == found
+
+
 # --- E3: the user changes the clock -----------------------------------------------------------------------------------
 
 

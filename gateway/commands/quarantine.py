@@ -192,8 +192,8 @@ async def _replay(arguments: argparse.Namespace) -> int:
     async with opened(settings) as store:
         people, devices = settings.household()
         await store.registry.declare(people, devices)
-        intake = StoreIntake(store.readings, store.registry, Changes())
         zone_of = await zones_of(store.registry, ZoneInfo(settings.gateway.time_zone))
+        intake = StoreIntake(store.readings, store.registry, Changes(), zone_of=zone_of)
         redecoders = redecoders_of(settings, intake, zone_of, AddressBook(devices, store.enrolments, clock))
         reason = QuarantineReason(arguments.reason) if arguments.reason else None
 

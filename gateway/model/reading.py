@@ -70,7 +70,7 @@ class TimeQuality(enum.StrEnum):
     DEVICE = "device"
     """The device's own clock, which agreed with ours at contact or was not measured."""
     CORRECTED = "corrected"
-    """The device's clock plus the offset measured at contact."""
+    """The device's clock plus the offset measured at contact; or concluded from the order of the device's records."""
     RECEIVED = "received"
     """The source gave no time; the moment of reception, for a live measurement."""
     UNKNOWN = "unknown"

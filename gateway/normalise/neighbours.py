@@ -9,12 +9,14 @@ in 2000, and the person sets it days later. What can be said then:
   clock told them; the stretch is put in the middle of the room there is. That is an estimate;
 * without a record on both sides nothing is said.
 
-The result depends on what is known only, not on the order in which it came.
+The result depends on what is known only, not on the order in which it came: what was concluded from a part of the
+records is concluded again from all of them. A conclusion is known by its quality and method together; no contact gives
+both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -22,9 +24,10 @@ from itertools import pairwise
 from gateway.model import Reading, TimeMethod, TimeQuality
 from gateway.normalise.times import offset_min, place_device_time
 
-__all__ = ["Gap", "is_unplaced", "sequence_of", "settled"]
+__all__ = ["Gap", "is_concluded", "is_unplaced", "sequence_of", "settled"]
 
 _TIME_FAULT = "time_fault"
+_BY_OWN_STAMPS = frozenset({TimeMethod.CLOCK_UNCHECKED, TimeMethod.CLOCK_AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,16 @@ def sequence_of(reading: Reading) -> int | None:
     return int(number) if at and number.isascii() and number.isdigit() else None
 
 
+def is_concluded(quality: TimeQuality, method: TimeMethod | None) -> bool:
+    """Whether an instant of that quality and method was concluded here, from the records around."""
+    is_stamped = quality is TimeQuality.CORRECTED and method in _BY_OWN_STAMPS
+    return is_stamped or method is TimeMethod.NEIGHBOURS
+
+
 def is_unplaced(reading: Reading) -> bool:
-    """Whether nobody has said when it was measured; an estimate is nobody's word."""
-    return reading.time_quality is TimeQuality.UNKNOWN or reading.time_method is TimeMethod.NEIGHBOURS
+    """Whether nobody has said when it was measured; a conclusion is nobody's word."""
+    quality = reading.time_quality
+    return quality is TimeQuality.UNKNOWN or is_concluded(quality, reading.time_method)
 
 
 def settled(readings: Iterable[Reading], zone: tzinfo) -> tuple[dict[Reading, Reading], tuple[Gap, ...]]:
@@ -76,22 +86,37 @@ def settled(readings: Iterable[Reading], zone: tzinfo) -> tuple[dict[Reading, Re
         life.sort(key=lambda numbered: (numbered[0], numbered[1].received_at, numbered[1].record_key))
         numbers = [sequence for sequence, _ in life]
         old = [reading for _, reading in life]
-        new = _by_own_stamps(old, zone)
-        start = 0
-        while start < len(new):
-            if not is_unplaced(new[start]):
-                start += 1
-                continue
-            end = start
-            while end < len(new) and is_unplaced(new[end]):
-                end += 1
+        new = _by_own_stamps([_as_told(reading, zone) for reading in old], zone)
+        for start, end in _runs(new, _is_unknown):
             lower = new[start - 1] if start else None
             upper = new[end] if end < len(new) else None
             new[start:end] = _between(new[start:end], lower, upper, zone)
-            gaps.append(Gap(epoch, numbers[start - 1] if lower else None, numbers[end] if upper else None))
-            start = end
+        for start, end in _runs(new, is_unplaced):
+            gaps.append(Gap(epoch, numbers[start - 1] if start else None, numbers[end] if end < len(new) else None))
         moved |= {before: after for before, after in zip(old, new, strict=True) if before != after}
     return moved, tuple(gaps)
+
+
+def _as_told(reading: Reading, zone: tzinfo) -> Reading:
+    """It without what was concluded about it before."""
+    if not is_unplaced(reading):
+        return reading
+    received_at = reading.received_at
+    method = reading.time_method if _is_unknown(reading) else TimeMethod.NOTHING
+    return _placed(reading, received_at, offset_min(received_at, zone), TimeQuality.UNKNOWN, method)
+
+
+def _is_unknown(reading: Reading) -> bool:
+    return reading.time_quality is TimeQuality.UNKNOWN
+
+
+def _runs(life: Sequence[Reading], holds: Callable[[Reading], bool]) -> list[tuple[int, int]]:
+    """Begin and end of each stretch for which it holds."""
+    runs: list[tuple[int, int]] = []
+    for at, reading in enumerate(life):
+        if holds(reading):
+            runs.append((runs.pop()[0] if runs and runs[-1][1] == at else at, at + 1))
+    return runs
 
 
 def _by_own_stamps(life: Sequence[Reading], zone: tzinfo) -> list[Reading]:
@@ -103,10 +128,10 @@ def _by_own_stamps(life: Sequence[Reading], zone: tzinfo) -> list[Reading]:
         while start > 0 and _runs_on(new[start - 1], new[start]):
             start -= 1
         was_set_back = end < len(new) and _is_before(new[end], new[end - 1])
-        if was_set_back and all(is_unplaced(reading) for reading in new[start:end]):
+        if was_set_back and all(_is_unknown(reading) for reading in new[start:end]):
             candidates = [_stamped(reading, zone) for reading in new[start:end]]
             around = [*new[max(0, start - 1) : start], *candidates, *new[end : end + 1]]
-            instants = [r.effective_at for r in around if r is not None and not is_unplaced(r)]
+            instants = [r.effective_at for r in around if r is not None and not _is_unknown(r)]
             if all(candidates) and instants == sorted(instants):
                 new[start:end] = [reading for reading in candidates if reading is not None]
         end = start
@@ -116,7 +141,7 @@ def _by_own_stamps(life: Sequence[Reading], zone: tzinfo) -> list[Reading]:
 def _runs_on(one: Reading, following: Reading) -> bool:
     """Whether the same clock may have stamped both, in this order, and both are unplaced."""
     a, b = one.device_time, following.device_time
-    return is_unplaced(one) and is_unplaced(following) and a is not None and b is not None and a <= b
+    return _is_unknown(one) and _is_unknown(following) and a is not None and b is not None and a <= b
 
 
 def _is_before(one: Reading, other: Reading) -> bool:
@@ -128,7 +153,9 @@ def _stamped(reading: Reading, zone: tzinfo) -> Reading | None:
     if reading.device_time is None or _TIME_FAULT in reading.context.status:
         return None
     placed = place_device_time(reading.device_time, reading.received_at, zone)
-    return None if placed.quality is TimeQuality.UNKNOWN else _placed(reading, *placed)
+    if placed.quality is TimeQuality.UNKNOWN:
+        return None
+    return _placed(reading, *placed._replace(quality=TimeQuality.CORRECTED))
 
 
 def _between(
@@ -136,12 +163,7 @@ def _between(
 ) -> Sequence[Reading]:
     """Estimates where both neighbours are there and in order; else nobody knows."""
     if lower is None or upper is None or lower.effective_at > upper.effective_at:
-        return [
-            _placed(r, r.received_at, offset_min(r.received_at, zone), r.time_quality, r.time_method)
-            if r.time_quality is TimeQuality.UNKNOWN
-            else _placed(r, r.received_at, offset_min(r.received_at, zone), TimeQuality.UNKNOWN, TimeMethod.NOTHING)
-            for r in stretch
-        ]
+        return stretch
     room = upper.effective_at - lower.effective_at
     steps = [_step(one, following) for one, following in pairwise(stretch)]
     shapes = sum((step for step in steps if step is not None), timedelta())

@@ -14,7 +14,7 @@ class Ledger(Protocol):
     """Outages and the last sign of life. Every instant is aware, UTC, by the gateway's clock."""
 
     async def alive(self, at: datetime) -> None:
-        """The gateway lives at `at`. An earlier instant than the last one changes nothing."""
+        """The gateway lives at `at`. The last word counts, an earlier instant too: the clock was set back."""
         ...
 
     async def last_alive(self) -> datetime | None:

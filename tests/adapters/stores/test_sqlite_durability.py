@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from gateway.adapters.stores.sqlite.database import connect
 from gateway.adapters.stores.sqlite.migrations import migrate, schema_version, statements
 from gateway.adapters.stores.sqlite.schema import MIGRATIONS
 from gateway.errors import ConfigurationError, StoreTooNew, StoreUnavailable
-from gateway.model import CommitReceipt
+from gateway.model import ClockSession, CommitReceipt, UntrustedSpell
 
 __all__: list[str] = []
 
@@ -191,6 +192,33 @@ async def test_closing_writes_what_is_queued(tmp_path: Path) -> None:
         await asyncio.sleep(0)
     assert [CommitReceipt(added=1)] * 20 == await asyncio.gather(*tasks)
     assert [(20,)] == query(tmp_path, "SELECT count(*) FROM reading")
+
+
+async def test_what_is_asked_before_a_commit_does_not_see_it(tmp_path: Path) -> None:
+    """Calls are answered in their order, also where they share a transaction: a reading that comes after the end of a
+    clock's error was noted is none of it, although its reception lies in that time."""
+    began_us = (NOW - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    spell = UntrustedSpell(began_us, 0, 3_600_000_000, -600_000_000)
+    async with open_store(tmp_path) as store:
+        await store.readings.commit(batch(reading(1, received=60)))
+        taken, gate = threading.Event(), threading.Event()
+
+        def hold(_: sqlite3.Connection) -> bool:
+            taken.set()
+            return gate.wait()
+
+        held = asyncio.ensure_future(store._writer.run(hold))
+        await asyncio.to_thread(taken.wait)
+        noted = asyncio.ensure_future(store.clock_log.keep(ClockSession("boot", spell=spell)))
+        added = asyncio.ensure_future(store.readings.commit(batch(reading(2, received=120))))
+        await asyncio.sleep(0)
+        before = store._writer.transactions
+        gate.set()
+        await asyncio.gather(held, noted, added)
+        assert before + 2 == store._writer.transactions
+        await store.clock_log.repair("boot", lambda _: UTC)
+        received = [stored.reading.received_at for stored in await store.readings.readings()]
+    assert [NOW + timedelta(seconds=60 - 600), NOW + timedelta(seconds=120)] == received
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))

@@ -60,6 +60,10 @@ WHERE v.received_at BETWEEN ? AND ? AND r.row_id <= ?
 _SET = "SET received_at = ?, effective_at = ?, utc_offset_min = ?, time_quality = ?"
 _OTHERS = (
     "UPDATE device SET last_heard_at = last_heard_at + :step WHERE last_heard_at BETWEEN :first AND :last",
+    "UPDATE device SET acquainted_at = acquainted_at + :step WHERE acquainted_at BETWEEN :first AND :last",
+    "UPDATE document SET received_at = received_at + :step, dated_at = dated_at + iif(dated_at = received_at, :step, 0)"
+    " WHERE received_at BETWEEN :first AND :last",
+    "UPDATE document SET modified_at = modified_at + :step WHERE modified_at BETWEEN :first AND :last",
     "UPDATE enrolment SET enrolled_at = enrolled_at + :step WHERE enrolled_at BETWEEN :first AND :last",
     "UPDATE OR IGNORE outage SET began_at = began_at + :step WHERE began_at BETWEEN :first AND :last",
     "UPDATE outage SET ended_at = ended_at + :step WHERE ended_at BETWEEN :first AND :last",

@@ -29,7 +29,7 @@ WHERE ended_at IS NULL OR ended_at < excluded.ended_at
 """
 _ALIVE = """
 INSERT INTO sign_of_life (id, at) VALUES (0, ?)
-ON CONFLICT (id) DO UPDATE SET at = excluded.at WHERE at < excluded.at
+ON CONFLICT (id) DO UPDATE SET at = excluded.at
 """
 _BETWEEN = """
 SELECT subject, reason, began_at, ended_at, detail FROM outage

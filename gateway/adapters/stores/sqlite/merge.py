@@ -5,7 +5,7 @@ when it was measured, else the earliest: a later contact may tell the time of a 
 place, and does not move one that has its place. Current is the version with the greatest (reception, digest). Both
 rules look at the set of sightings only, never at their order.
 
-An estimate between neighbours is no sighting (see `retiming`): here it counts as not known.
+What was concluded from the records around is no sighting (see `normalise.neighbours`): here it counts as not known.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import sqlite3
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gateway.adapters.stores.sqlite.codec import METHOD_CODES, QUALITY_CODES, ParameterRow
-from gateway.model import TimeMethod, TimeQuality
+from gateway.adapters.stores.sqlite.codec import TIMING_CODES, ParameterRow
+from gateway.model import TimeQuality
+from gateway.normalise.neighbours import is_concluded
 
 __all__ = ["UNPLACED", "Merged", "merge_version"]
 
-UNPLACED = (
-    f"(time_quality % {len(QUALITY_CODES)} = {QUALITY_CODES[TimeQuality.UNKNOWN]}"
-    f" OR time_quality / {len(QUALITY_CODES)} = {METHOD_CODES[TimeMethod.NEIGHBOURS]})"
+_UNPLACED_CODES = frozenset(
+    code
+    for (quality, method), code in TIMING_CODES.items()
+    if quality is TimeQuality.UNKNOWN or is_concluded(quality, method)
 )
+UNPLACED = f"(time_quality IN ({', '.join(map(str, sorted(_UNPLACED_CODES)))}))"
 """Of a row: nobody has said when it was measured. An SQL expression."""
-_UNKNOWN, _ESTIMATED = QUALITY_CODES[TimeQuality.UNKNOWN], METHOD_CODES[TimeMethod.NEIGHBOURS]
 
 
 class Merged(Enum):
@@ -71,8 +73,7 @@ class _Version:
     @property
     def is_unplaced(self) -> bool:
         """Nobody has said when it was measured."""
-        way, quality = divmod(self.time_quality, len(QUALITY_CODES))
-        return quality == _UNKNOWN or way == _ESTIMATED
+        return self.time_quality in _UNPLACED_CODES
 
     def sighting(self) -> tuple[bool, int, int, int, int, str]:
         """Orders the sightings of one version; the least is kept."""

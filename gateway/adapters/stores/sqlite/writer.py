@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import TypeVar, cast
 
 import structlog
@@ -62,7 +63,7 @@ class Writer:
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="store.writer", daemon=True)
-        self._unavailable_since: tuple[float, datetime] | None = None
+        self._unavailable_since: tuple[float, datetime | None] | None = None
         self._spells: deque[tuple[datetime, datetime]] = deque(maxlen=_SPELLS)
         self._ended = asyncio.Event()
         self.transactions = 0
@@ -93,7 +94,10 @@ class Writer:
         return cast("CommitReceipt", await self._submit(batch))
 
     def take_spells(self) -> list[tuple[datetime, datetime]]:
-        """From when to when nothing could be written, UTC, since the last call; the newest of very many."""
+        """From when to when nothing could be written, UTC, since the last call; the newest of very many.
+
+        None of it where the time was not known.
+        """
         taken = []
         while self._spells:
             taken.append(self._spells.popleft())
@@ -206,21 +210,19 @@ class Writer:
     def _transaction(self, work: Sequence[_Work]) -> list[object]:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        batches = [item for item in work if isinstance(item, EncodedBatch)]
-        receipts = iter(self._ingest.apply(connection, batches))
-        if len(batches) == len(work):
-            outcomes: list[object] = list(receipts)
-        else:
-            write_sightings(connection, [item for item in work if isinstance(item, DeviceSighting)])
-            outcomes = [
-                next(receipts)
-                if isinstance(item, EncodedBatch)
-                else (_run_job(connection, item) if isinstance(item, _Job) else None)
-                for item in work
-            ]
+        outcomes: list[object] = []
+        for is_job, following in groupby(work, lambda item: isinstance(item, _Job)):
+            items = list(following)
+            outcomes += _run_jobs(connection, items) if is_job else self._collect(connection, items)
         connection.execute("COMMIT")
         self.transactions += 1
         return outcomes
+
+    def _collect(self, connection: sqlite3.Connection, items: Sequence[_Work]) -> list[object]:
+        """Batches and sightings between two jobs: all batches at once, then all sightings."""
+        receipts = iter(self._ingest.apply(connection, [item for item in items if isinstance(item, EncodedBatch)]))
+        write_sightings(connection, [item for item in items if isinstance(item, DeviceSighting)])
+        return [next(receipts) if isinstance(item, EncodedBatch) else None for item in items]
 
     def _roll_back(self) -> str | None:
         try:
@@ -231,15 +233,21 @@ class Writer:
 
     def _note_unavailable(self, reason: str) -> None:
         if self._unavailable_since is None:
-            self._unavailable_since = self._clock.monotonic(), self._clock.now()
+            began_at = self._clock.now() if self._clock.is_trusted else None
+            self._unavailable_since = self._clock.monotonic(), began_at
             log.error("store.became_unavailable", reason=reason)
 
     def _note_available(self) -> None:
         if self._unavailable_since is not None:
             monotonic, began_at = self._unavailable_since
             log.info("store.became_available", after_s=round(self._clock.monotonic() - monotonic, 1))
-            self._spells.append((began_at, self._clock.now()))
+            if began_at is not None and self._clock.is_trusted:
+                self._spells.append((began_at, self._clock.now()))
             self._unavailable_since = None
+
+
+def _run_jobs(connection: sqlite3.Connection, items: Sequence[_Work]) -> list[object]:
+    return [_run_job(connection, item) for item in items if isinstance(item, _Job)]
 
 
 def _run_job(connection: sqlite3.Connection, job: _Job) -> object:
