@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.model import Decision, DeviceId, PersonId, StoredWeighIn, WeighInNumber
+from gateway.model import Decision, DeviceId, PersonId, StoredWeighIn, WeighInNumber, WeighInState
 
 __all__ = ["Attributions", "PastMass"]
 
@@ -35,15 +35,16 @@ class PastMass:
 class Attributions(Protocol):
     """Weigh-ins, what was decided about them, and what they teach."""
 
-    async def mark(self) -> tuple[int, int]:
-        """Changes whenever a weigh-in got a reading or a decision."""
+    async def mark(self) -> tuple[int, int, int]:
+        """The last decision, the last reading of a weigh-in, and how often one that is nobody's was corrected."""
         ...
 
-    async def undecided(self, *, limit: int = 500, settled: Collection[str] = ()) -> list[StoredWeighIn]:
-        """Those of devices by evidence that are new, or that wait and were not put there by a person.
+    async def undecided(
+        self, state: WeighInState, *, limit: int = 500, settled: Collection[str] = (), skip: int = 0
+    ) -> list[StoredWeighIn]:
+        """Those of devices by evidence that are new, or that wait and were not put there by a person; oldest first.
 
-        New ones first, each kind oldest first; all of them have a value. Left out are those that wait for one of the
-        reasons `settled`.
+        All of them have a value. Left out are those that wait for one of the reasons `settled`, and the first `skip`.
         """
         ...
 
