@@ -95,7 +95,7 @@ class Attributions(Protocol):
 
         Args:
             decision: by evidence it only counts where no person has decided and nothing is filed; waiting again for
-                the same reasons adds nothing.
+                the same reasons adds nothing. One whose evidence `undoes` a decision that is not the last is none.
             profile_of: for whom derived readings were computed; kept from the first time that it is known.
             identities: by person, those of what may have been planned for them. Of everybody but the new owner, rows
                 that wait are cancelled in this transaction and what arrived is marked `Correction.REMOVE`; the new

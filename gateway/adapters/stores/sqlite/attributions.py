@@ -242,13 +242,16 @@ def _decide(
 ) -> bool:
     found = connection.execute(
         "SELECT w.state, w.person, w.is_said, p.person_id, d.device_id,"
-        " (SELECT evidence FROM attribution WHERE weigh_in = w.number ORDER BY number DESC LIMIT 1)"
+        " (SELECT evidence FROM attribution WHERE weigh_in = w.number ORDER BY number DESC LIMIT 1),"
+        " (SELECT max(number) FROM attribution WHERE weigh_in = w.number)"
         " FROM weigh_in w JOIN person p ON p.id = w.person JOIN device d ON d.id = w.device WHERE w.number = ?",
         (number,),
     ).fetchone()
     if found is None:
         raise PermanentError("there is no such weigh-in")
-    state, was, is_said, former, device_id, last_evidence = found
+    state, was, is_said, former, device_id, last_evidence, last = found
+    if decision.evidence.get("undoes", last) != last:
+        return False
     becomes = 0 if decision.person_id is None else person_number(connection, decision.person_id)
     if (becomes != 0) != (decision.state is WeighInState.FILED) or decision.state is WeighInState.NEW:
         raise PermanentError("what is filed is somebody's, and nothing else is")
