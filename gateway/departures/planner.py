@@ -19,6 +19,7 @@ from gateway.departures.periods import PERIOD_DAYS, due_last_day, first_day_of, 
 from gateway.errors import PermanentError, StoreUnavailable
 from gateway.fhir.mes import MesContext, drafts_for, identities_of, summary_drafts
 from gateway.model import (
+    Absent,
     Consent,
     ConsentState,
     DataType,
@@ -194,28 +195,40 @@ class Planner:
         now = self._clock.now()
         consents = await self._consents(now)
         devices = {device.device_id: device for device in await self._registry.devices()}
-        twins = await self._twins(waiting)
-        drafts: dict[_DraftKey, DepartureDraft] = {}
         former = await self._registry.former_owners([stored.row_id for stored in waiting])
+        twins = await self._twins(waiting, former)
+        drafts: dict[_DraftKey, DepartureDraft] = {}
         decided: list[int] = []
+        retracted: list[str] = []
         for stored in waiting:
             possible = self._reading_drafts(stored, devices, twins)
             if not any(_covers(consents.coming, draft) for draft in possible):
                 decided.append(stored.row_id)
-            if stored.person_id in twins:  # a correction may part what were twins: the other one is decided again
-                for other in twins[stored.person_id].later_neighbours(stored):
-                    possible = [*possible, *self._reading_drafts(other, devices, twins)]
+            retracted += identities_of(stored)
+            for person_id in (stored.person_id, *former.get(stored.row_id, ())):
+                if person_id in twins:  # what were twins may have parted, or met: the other one is decided again
+                    for other in twins[person_id].neighbours(stored):
+                        possible = [*possible, *self._reading_drafts(other, devices, twins)]
+                        retracted += identities_of(other)
             drafts |= {_key_of(draft): draft for draft in possible if _covers(consents.active, draft)}
         added = await self._registry.plan(
             list(drafts.values()),
             decided,
             now,
-            retracted=[identity for stored in waiting for identity in identities_of(stored)],
+            retracted=retracted,
             disowned=[
-                identity
-                for stored in waiting
-                for person_id in former.get(stored.row_id, ())
-                for identity in planned_identities(stored, person_id)
+                *(
+                    identity
+                    for stored in waiting
+                    for person_id in former.get(stored.row_id, ())
+                    for identity in planned_identities(stored, person_id)
+                ),
+                *(
+                    identity
+                    for stored in waiting
+                    if stored.reading.absent is Absent.WITHDRAWN  # its source says that it never was
+                    for identity in identities_of(stored)
+                ),
             ],
             not_before=now + self._policy.settle,
         )
@@ -297,12 +310,16 @@ class Planner:
                     coming[key] = consent
         return _Consents(active, coming)
 
-    async def _twins(self, waiting: Sequence[StoredReading]) -> dict[PersonId, Twins]:
-        """Per person with a finger-stick among `waiting`, all finger-sticks around them."""
+    async def _twins(
+        self, waiting: Sequence[StoredReading], former: Mapping[int, Sequence[PersonId]]
+    ) -> dict[PersonId, Twins]:
+        """Per person who has, or had, a finger-stick among `waiting`, all their finger-sticks around them."""
         instants: dict[PersonId, list[datetime]] = {}
         for stored in waiting:
-            if stored.reading.metric is _TOLD_TWICE and stored.person_id is not None:
-                instants.setdefault(stored.person_id, []).append(stored.reading.effective_at)
+            if stored.reading.metric is _TOLD_TWICE:
+                for person_id in (stored.person_id, *former.get(stored.row_id, ())):
+                    if person_id is not None:
+                        instants.setdefault(person_id, []).append(stored.reading.effective_at)
         around = 2 * NEAR  # a twin's own twin is looked for, too
         return {
             person_id: Twins(

@@ -54,6 +54,8 @@ def plan(
     first = micros(not_before or at)
     new = sum(_bring(connection, draft, micros(at), first) for draft in drafts)
     kept = {(draft.destination_id, draft.identity) for draft in drafts}
+    if drafts and connection.execute("SELECT 1 FROM outbox WHERE correction IS NOT NULL LIMIT 1").fetchone():
+        own_again(connection, [draft.identity for draft in drafts])
     if retracted:
         for (destination,) in connection.execute(_DESTINATIONS).fetchall():
             for identity in retracted:
