@@ -78,7 +78,7 @@ def disown(connection: sqlite3.Connection, identities: Sequence[str], at: dateti
             _retract(connection, destination, identity, micros(at))
             connection.execute(
                 "UPDATE outbox SET correction = CASE WHEN correction = ?3 THEN ?3 WHEN correction = ?4 THEN ?3"
-                " WHEN state = 'done' THEN ?5 ELSE ?6 END"
+                " WHEN state IN ('done', 'cancelled') THEN ?5 ELSE ?6 END"
                 " WHERE destination_id = ?1 AND identity = ?2 AND (state IN ('done', 'leased', 'unknown')"
                 " OR (state = 'cancelled' AND is_read_back))",
                 (destination, identity, *(c.value for c in _AFTER_DISOWNING)),
