@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -75,7 +76,7 @@ def _reading(device: str, metric: Metric, value: str, source: SourceKind) -> Rea
 
 async def _fill(folder: Path) -> None:
     """Two sources tell Camille's glucose; Noé, who has left the configuration since, was weighed."""
-    people = [Person(CAMILLE, "Camille", UTC), Person(NOE, "Noé", UTC)]
+    people = [Person(CAMILLE, "Camille", ZoneInfo("UTC")), Person(NOE, "Noé", ZoneInfo("UTC"))]
     devices = [Device(DeviceId(name), DeviceKind.CGM, name, person_id=CAMILLE) for name in ("sensor", "phone")]
     devices.append(Device(DeviceId("old"), DeviceKind.UNKNOWN, "old", person_id=NOE))
     async with SqliteStore.open(folder / "passerelle.db", clock=SystemClock()) as store:
