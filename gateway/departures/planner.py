@@ -200,6 +200,7 @@ class Planner:
         drafts: dict[_DraftKey, DepartureDraft] = {}
         decided: list[int] = []
         retracted: list[str] = []
+        same: dict[str, list[str]] = {}
         for stored in waiting:
             possible = self._reading_drafts(stored, devices, twins)
             if not any(_covers(consents.coming, draft) for draft in possible):
@@ -210,6 +211,8 @@ class Planner:
                     for other in twins[person_id].neighbours(stored):
                         possible = [*possible, *self._reading_drafts(other, devices, twins)]
                         retracted += identities_of(other)
+                        same |= _other_names(other, twins)
+            same |= _other_names(stored, twins)
             drafts |= {_key_of(draft): draft for draft in possible if _covers(consents.active, draft)}
         added = await self._registry.plan(
             list(drafts.values()),
@@ -230,6 +233,7 @@ class Planner:
                     for identity in identities_of(stored)
                 ),
             ],
+            same=same,
             not_before=now + self._policy.settle,
         )
         self._announce(added)
@@ -262,10 +266,11 @@ class Planner:
                 for draft in self._reading_drafts(stored, devices, twins)
                 if draft.destination_id == consent.destination_id and _covers(consents, draft)
             }
+            same = {name: others for stored in past for name, others in _other_names(stored, twins).items()}
             drafts = list(found.values())
             for start in range(0, len(drafts), self._policy.chunk):
                 added = await self._registry.plan(
-                    drafts[start : start + self._policy.chunk], (), now, not_before=now + self._policy.settle
+                    drafts[start : start + self._policy.chunk], (), now, same=same, not_before=now + self._policy.settle
                 )
                 self._announce(added)
                 total += added
@@ -421,6 +426,14 @@ class Planner:
             _log.info("departures.planned", count=added)
             if self._on_planned is not None:
                 self._on_planned()
+
+
+def _other_names(stored: StoredReading, twins: Mapping[PersonId, Twins]) -> dict[str, list[str]]:
+    """Of a result that several sources tell, the name under which it leaves, and those under which it may have left."""
+    if stored.person_id is None or stored.person_id not in twins or stored.reading.metric is not _TOLD_TWICE:
+        return {}
+    first, *others = (name for twin in twins[stored.person_id].of(stored) for name in identities_of(twin))
+    return {first: others} if others else {}
 
 
 def _key_of(draft: DepartureDraft) -> _DraftKey:

@@ -239,3 +239,13 @@ async def test_what_its_source_deletes_after_it_was_sent_is_to_be_removed(desk: 
     marks = [row.correction for row in await desk.store.registry.corrections()]
     assert ([Correction.ADD] if is_removed_there else []) == marks
     assert [(0, DONE)] == await desk.told()
+
+
+async def test_what_left_while_its_twin_was_set_aside_does_not_leave_again(desk: Desk) -> None:
+    """The copy that came first was set aside, the other one left; when the first is taken back, nothing leaves."""
+    await desk.take(stick(PHONE, 60))
+    await desk.take(stick(METER))
+    await _say(desk, PHONE, WeighInState.SET_ASIDE, None)
+    await desk.leave()
+    await _say(desk, PHONE, WeighInState.FILED, ANNE)
+    assert [(0, CANCELLED), (0, DONE)] == await desk.told()
