@@ -8,7 +8,8 @@ was set aside teaches nobody's model. Asking again gives the same answer, so a r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,6 +25,7 @@ from gateway.model import (
     PersonId,
     SourceKind,
     StoredWeighIn,
+    WeighInNumber,
     WeighInState,
 )
 from gateway.normalise.broadcast import UNAUTHENTICATED
@@ -33,7 +35,10 @@ __all__ = ["Attributor", "UserNames", "profile_of", "weigh_in_of"]
 
 _LIVE_WITHIN: Final = timedelta(minutes=10)
 _CHUNK: Final = 500
-_HISTORY: Final = 200
+_HISTORY: Final = 20_000
+_NEAREST, _FEWEST, _REACH = 60, 6, timedelta(days=366)
+"""So many weigh-ins of a person before, and as many after, the one in question are looked at; of those more than a year
+away only the nearest few. Whose weigh-ins were filed far away is then no reason to think again."""
 _DIGITS: Final = 4
 _SETTLED: Final = ("memory_before_enrolment", "implausible_mass")
 """Reasons to wait that nothing learned about the candidates takes away."""
@@ -68,7 +73,8 @@ class Attributor:
         self._clock = clock
         self._people = tuple(sorted(people))
         self._users = users
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
+        self._asked: dict[WeighInNumber, int] = {}  # what was asked about those that wait, as a hash
 
     async def run(self, changed: asyncio.Event, decided: Callable[[], None]) -> None:
         """Look whenever `changed` is set, then call `decided` if anything came of it; for ever."""
@@ -87,55 +93,86 @@ class Attributor:
         """
         total = 0
         while (mark := await self._attributions.mark()) != self._seen:
-            kept = await self._pass(only_new=only_new)
-            total += len(kept)
+            while kept := await self._decide(await self._attributions.undecided(WeighInState.NEW, limit=_CHUNK), {}):
+                total += len(kept)
             if only_new:
-                if not kept:
-                    break
-                continue
+                break
+            mark, kept = await self._attributions.mark(), await self._round()
+            total += len(kept)
             after = await self._attributions.mark()
-            is_ours = after == (mark[0] + len(kept), mark[1]) and WeighInState.FILED not in kept
+            is_ours = after == (mark[0] + len(kept), *mark[1:]) and WeighInState.FILED not in kept
             self._seen = after if is_ours else mark  # beginning to wait is nothing that others could learn from
         return total
 
-    async def _pass(self, *, only_new: bool) -> list[WeighInState]:
-        """One look at each; the states of the answers that are new."""
-        undecided = await self._attributions.undecided(limit=_CHUNK, settled=_SETTLED)
-        if only_new:
-            undecided = [stored for stored in undecided if stored.state is WeighInState.NEW]
-        if not undecided:
-            return []
+    async def _round(self) -> list[WeighInState]:
+        """One look at everything that waits, however much it is; the states of the answers that are new."""
+        kept: list[WeighInState] = []
+        skipped, before = 0, self._asked
+        self._asked = {}
+        while chunk := await self._attributions.undecided(
+            WeighInState.WAITING, limit=_CHUNK, settled=_SETTLED, skip=skipped
+        ):
+            states = await self._decide(chunk, before)
+            kept += states
+            skipped += len(chunk) - states.count(WeighInState.FILED)
+            if len(chunk) < _CHUNK:
+                break
+        return kept
+
+    async def _decide(
+        self, chunk: Sequence[StoredWeighIn], answered: Mapping[WeighInNumber, int]
+    ) -> list[WeighInState]:
+        """One look at each; the states of the answers that are new.
+
+        Args:
+            answered: what was asked before: who is asked the same again is left alone.
+        """
         devices = {device.device_id: device for device in await self._registry.devices()}
         slots = {
             enrolment.device.device_id: {str(enrolment.scale_user): enrolment.device.person_id}
             for enrolment in await self._enrolments.enrolments()
             if enrolment.scale_user is not None and enrolment.device.person_id is not None
         }
-        past: dict[PersonId, list[PastWeighIn]] = {}
+        past: dict[PersonId, _Past] = {}
         news: list[tuple[StoredWeighIn, Decision, PersonId | None]] = []
-        for stored in undecided:
+        for stored in chunk:
+            await asyncio.sleep(0)  # a full inbox holds nobody up
             device = devices[stored.device_id]
             users = {**slots.get(device.device_id, {}), **self._users.get(device.device_id, {})}
             people = [person for person in device.candidates or self._people if person in self._people]
             for person_id in people:
                 if person_id not in past:
-                    past[person_id] = [_past(each) for each in await self._attributions.past(person_id, limit=_HISTORY)]
+                    past[person_id] = _Past(
+                        [_past(each) for each in await self._attributions.past(person_id, limit=_HISTORY)]
+                    )
             weigh_in = weigh_in_of(stored)
-            verdict = attribute(weigh_in, [_candidate(each, device, users, past[each]) for each in people])
+            asked = hash(
+                (
+                    weigh_in,
+                    device.candidates,
+                    *users.items(),
+                    *((each, past[each].mark(weigh_in.at)) for each in people),
+                )
+            )
+            self._asked[stored.number] = asked
+            if answered.get(stored.number) == asked:
+                continue
+            verdict = attribute(
+                weigh_in, [_candidate(each, device, users, past[each].near(weigh_in.at)) for each in people]
+            )
             if (decision := self._news(stored, verdict)) is None:
-                await asyncio.sleep(0)  # a full inbox holds nobody up
                 continue
             news.append((stored, decision, profile_of(stored, device, users)))
             if verdict.person_id is not None and weigh_in.mass_kg is not None:
                 minute, mass_kg = weigh_in.local_minute, weigh_in.mass_kg
-                past[verdict.person_id].append(
+                past[verdict.person_id].add(
                     PastWeighIn(weigh_in.at, minute, mass_kg, weigh_in.impedance_ohm, is_confirmed=False)
                 )
         kept = await asyncio.gather(*(self._keep(*each) for each in news))  # together: they share a transaction
         return [decision.state for (_, decision, _), is_changed in zip(news, kept, strict=True) if is_changed]
 
     def _news(self, stored: StoredWeighIn, verdict: Verdict) -> Decision | None:
-        """What is to be kept; None: it waits already, for the same reasons."""
+        """What is to be kept; None: it waits already, for the same reasons and with the same person likeliest."""
         state = WeighInState.WAITING if verdict.person_id is None else WeighInState.FILED
         evidence: dict[str, object] = {
             "probabilities": {name: round(chance, _DIGITS) for name, chance in verdict.probabilities.items()},
@@ -143,7 +180,7 @@ class Attributor:
             "reasons": list(verdict.reasons),
         }
         last = stored.decision
-        if last is not None and last.state is state and last.evidence == evidence:
+        if last is not None and last.state is state and _told(last.evidence) == _told(evidence):
             return None
         return Decision(state, verdict.person_id, DecisionSource.EVIDENCE, self._clock.now(), evidence)
 
@@ -200,11 +237,49 @@ def profile_of(stored: StoredWeighIn, device: Device, users: UserNames) -> Perso
     return device.candidates[0] if len(device.candidates) == 1 and not is_named else None
 
 
-def _candidate(person_id: PersonId, device: Device, users: UserNames, past: list[PastWeighIn]) -> Candidate:
+def _told(evidence: Mapping[str, object]) -> tuple[object, list[str]]:
+    """What of the evidence people are shown: the reasons, and in which order to ask."""
+    found = evidence.get("probabilities")
+    chances = found if isinstance(found, dict) else {}
+    return evidence.get("reasons"), sorted(chances, key=lambda each: (-chances[each], each))
+
+
+class _Past:
+    """What is filed to one person, by time; given out in windows, so that years of it cost nothing."""
+
+    def __init__(self, entries: Sequence[PastWeighIn]) -> None:
+        """`entries` ascending by time."""
+        self._entries = list(entries)
+        self._instants = [each.at for each in entries]
+        self._hashes = [hash(each) for each in entries]
+
+    def add(self, entry: PastWeighIn) -> None:
+        """One that has just been filed."""
+        place = bisect_left(self._instants, entry.at)
+        self._entries.insert(place, entry)
+        self._instants.insert(place, entry.at)
+        self._hashes.insert(place, hash(entry))
+
+    def near(self, at: datetime) -> tuple[PastWeighIn, ...]:
+        """The nearest ones before and after `at`."""
+        return tuple(self._entries[self._window(at)])
+
+    def mark(self, at: datetime) -> int:
+        """Changes with what `near` gives."""
+        return hash(tuple(self._hashes[self._window(at)]))
+
+    def _window(self, at: datetime) -> slice:
+        place = bisect_left(self._instants, at)
+        first, last = bisect_left(self._instants, at - _REACH), bisect_left(self._instants, at + _REACH)
+        first = max(0, place - _NEAREST, min(first, place - _FEWEST))
+        return slice(first, min(place + _NEAREST, max(last, place + _FEWEST)))
+
+
+def _candidate(person_id: PersonId, device: Device, users: UserNames, past: tuple[PastWeighIn, ...]) -> Candidate:
     mine = [name for name, whose in users.items() if whose == person_id]
     return Candidate(
         person_id,
-        tuple(past),
+        past,
         slot=next((int(name) for name in mine if name.isascii() and name.isdigit()), None),
         names=frozenset(mine),
         is_sole_owner=device.candidates == (person_id,),

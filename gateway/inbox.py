@@ -66,10 +66,14 @@ class Inbox:
         """They are nobody's of this house: kept, but in no figure and no plan, and no one's model learns from them."""
         return await self._all(numbers, WeighInState.SET_ASIDE, None, by)
 
-    async def undo(self, number: WeighInNumber, by: DecisionSource) -> StoredWeighIn:
+    async def undo(self, number: WeighInNumber, by: DecisionSource, *, decision: int | None = None) -> StoredWeighIn:
         """Take the last decision back: what counted before it counts again; a second time, the decision itself.
 
         What had only been looked at by the gateway goes back to waiting, and waits for a person.
+
+        Args:
+            decision: the one that was seen; where another has come meanwhile (a button hit twice, somebody else's tap)
+                nothing is taken back.
 
         Raises:
             PermanentError: no such weigh-in, or nobody has decided anything about it.
@@ -77,6 +81,8 @@ class Inbox:
         history = await self.attributions.history(number)
         if not history or (len(history) == 1 and not _can_be_undone(history[0])):
             raise PermanentError("there is no decision to take back")
+        if decision is not None and decision != history[-1].number:
+            return await self._found(number)
         state, person_id = WeighInState.WAITING, None
         if len(history) > 1:
             state, person_id = history[-2].state, history[-2].person_id

@@ -46,13 +46,9 @@ class Twins:
                 found.append(nearest)
         return sorted(found, key=lambda item: item.row_id)
 
-    def later_neighbours(self, stored: StoredReading) -> list[StoredReading]:
-        """Results of other devices within 150 s that were committed after `stored`, whatever they say."""
-        return [
-            item
-            for item in self._near(stored.reading)
-            if item.row_id > stored.row_id and item.reading.device_id != stored.reading.device_id
-        ]
+    def neighbours(self, stored: StoredReading) -> list[StoredReading]:
+        """Results of other devices within 150 s of `stored`, whatever they say."""
+        return [item for item in self._near(stored.reading) if item.reading.device_id != stored.reading.device_id]
 
     def _near(self, reading: Reading) -> Iterable[StoredReading]:
         for place in range(bisect_left(self._instants, reading.effective_at - NEAR), len(self._ordered)):

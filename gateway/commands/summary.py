@@ -42,7 +42,8 @@ async def _run(arguments: argparse.Namespace) -> int:
             raise ConfigurationError([("people", f"nobody called {arguments.person!r}; known: {', '.join(people)}")])
         shown = [people[wanted]]
     async with opened(settings) as store:
-        summaries = Summaries(store.readings, SystemClock(), people)
+        others = {person.person_id: person for person in await store.registry.people()}
+        summaries = Summaries(store.readings, SystemClock(), others | people)  # also of those who left the file
         await summaries.refresh()
         if arguments.again:
             for person in shown:

@@ -120,7 +120,7 @@ async def _act(arguments: argparse.Namespace, act: str) -> int:
                 where = f"filed to {weigh_in.person_id}" if weigh_in.person_id else weigh_in.state.value
                 write_line(f"Taken back: {number} is {where.replace('_', ' ')} again.")
         await attribute_stored(settings, store)
-        await _figures(store)
+        await _figures(settings, store)
     return 0
 
 
@@ -190,10 +190,10 @@ def _has_mass(weigh_in: StoredWeighIn) -> bool:
     return any(each.metric is Metric.BODY_MASS and each.value is not None for each in readings)
 
 
-async def _figures(store: OpenedStore) -> None:
+async def _figures(settings: Settings, store: OpenedStore) -> None:
     """Bring the figures of the days concerned up to date."""
     from gateway.clock import SystemClock
     from gateway.summaries import Summaries
 
-    everybody = {person.person_id: person for person in await store.registry.people()}
+    everybody = {person.person_id: person for person in (*await store.registry.people(), *settings.household()[0])}
     await Summaries(store.readings, SystemClock(), everybody).refresh()

@@ -19,6 +19,7 @@ from gateway.departures.periods import PERIOD_DAYS, due_last_day, first_day_of, 
 from gateway.errors import PermanentError, StoreUnavailable
 from gateway.fhir.mes import MesContext, drafts_for, identities_of, summary_drafts
 from gateway.model import (
+    Absent,
     Consent,
     ConsentState,
     DataType,
@@ -194,29 +195,45 @@ class Planner:
         now = self._clock.now()
         consents = await self._consents(now)
         devices = {device.device_id: device for device in await self._registry.devices()}
-        twins = await self._twins(waiting)
-        drafts: dict[_DraftKey, DepartureDraft] = {}
         former = await self._registry.former_owners([stored.row_id for stored in waiting])
+        twins = await self._twins(waiting, former)
+        drafts: dict[_DraftKey, DepartureDraft] = {}
         decided: list[int] = []
+        retracted: list[str] = []
+        same: dict[str, list[str]] = {}
         for stored in waiting:
             possible = self._reading_drafts(stored, devices, twins)
             if not any(_covers(consents.coming, draft) for draft in possible):
                 decided.append(stored.row_id)
-            if stored.person_id in twins:  # a correction may part what were twins: the other one is decided again
-                for other in twins[stored.person_id].later_neighbours(stored):
-                    possible = [*possible, *self._reading_drafts(other, devices, twins)]
+            retracted += identities_of(stored)
+            for person_id in (stored.person_id, *former.get(stored.row_id, ())):
+                if person_id in twins:  # what were twins may have parted, or met: the other one is decided again
+                    for other in twins[person_id].neighbours(stored):
+                        possible = [*possible, *self._reading_drafts(other, devices, twins)]
+                        retracted += identities_of(other)
+                        same |= _other_names(other, twins)
+            same |= _other_names(stored, twins)
             drafts |= {_key_of(draft): draft for draft in possible if _covers(consents.active, draft)}
         added = await self._registry.plan(
             list(drafts.values()),
             decided,
             now,
-            retracted=[identity for stored in waiting for identity in identities_of(stored)],
+            retracted=retracted,
             disowned=[
-                identity
-                for stored in waiting
-                for person_id in former.get(stored.row_id, ())
-                for identity in planned_identities(stored, person_id)
+                *(
+                    identity
+                    for stored in waiting
+                    for person_id in former.get(stored.row_id, ())
+                    for identity in planned_identities(stored, person_id)
+                ),
+                *(
+                    identity
+                    for stored in waiting
+                    if stored.reading.absent is Absent.WITHDRAWN  # its source says that it never was
+                    for identity in identities_of(stored)
+                ),
             ],
+            same=same,
             not_before=now + self._policy.settle,
         )
         self._announce(added)
@@ -249,10 +266,11 @@ class Planner:
                 for draft in self._reading_drafts(stored, devices, twins)
                 if draft.destination_id == consent.destination_id and _covers(consents, draft)
             }
+            same = {name: others for stored in past for name, others in _other_names(stored, twins).items()}
             drafts = list(found.values())
             for start in range(0, len(drafts), self._policy.chunk):
                 added = await self._registry.plan(
-                    drafts[start : start + self._policy.chunk], (), now, not_before=now + self._policy.settle
+                    drafts[start : start + self._policy.chunk], (), now, same=same, not_before=now + self._policy.settle
                 )
                 self._announce(added)
                 total += added
@@ -297,12 +315,16 @@ class Planner:
                     coming[key] = consent
         return _Consents(active, coming)
 
-    async def _twins(self, waiting: Sequence[StoredReading]) -> dict[PersonId, Twins]:
-        """Per person with a finger-stick among `waiting`, all finger-sticks around them."""
+    async def _twins(
+        self, waiting: Sequence[StoredReading], former: Mapping[int, Sequence[PersonId]]
+    ) -> dict[PersonId, Twins]:
+        """Per person who has, or had, a finger-stick among `waiting`, all their finger-sticks around them."""
         instants: dict[PersonId, list[datetime]] = {}
         for stored in waiting:
-            if stored.reading.metric is _TOLD_TWICE and stored.person_id is not None:
-                instants.setdefault(stored.person_id, []).append(stored.reading.effective_at)
+            if stored.reading.metric is _TOLD_TWICE:
+                for person_id in (stored.person_id, *former.get(stored.row_id, ())):
+                    if person_id is not None:
+                        instants.setdefault(person_id, []).append(stored.reading.effective_at)
         around = 2 * NEAR  # a twin's own twin is looked for, too
         return {
             person_id: Twins(
@@ -404,6 +426,14 @@ class Planner:
             _log.info("departures.planned", count=added)
             if self._on_planned is not None:
                 self._on_planned()
+
+
+def _other_names(stored: StoredReading, twins: Mapping[PersonId, Twins]) -> dict[str, list[str]]:
+    """Of a result that several sources tell, the name under which it leaves, and those under which it may have left."""
+    if stored.person_id is None or stored.person_id not in twins or stored.reading.metric is not _TOLD_TWICE:
+        return {}
+    first, *others = (name for twin in twins[stored.person_id].of(stored) for name in identities_of(twin))
+    return {first: others} if others else {}
 
 
 def _key_of(draft: DepartureDraft) -> _DraftKey:

@@ -28,7 +28,7 @@ class DepartureState(enum.StrEnum):
 
 
 class Correction(enum.StrEnum):
-    """What is to be done in a space about a row whose reading turned out to be somebody else's.
+    """What is to be done in a space about a row whose reading is somebody else's, or was deleted by its source.
 
     Mon espace santé takes neither updates nor deletions from partners: the person does it there, and says so here. A
     destination that can be corrected settles the same mark by its own procedure.
@@ -37,7 +37,7 @@ class Correction(enum.StrEnum):
     IF_ARRIVED = "if_arrived"
     """It may have arrived. If it has, it is to be removed."""
     REMOVE = "remove"
-    """It arrived and is not this person's: to be removed there."""
+    """It arrived and is not this person's, or never was: to be removed there."""
     REMOVED = "removed"
     """Somebody said that it was removed."""
     ADD = "add"

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.model import Decision, DeviceId, PersonId, StoredWeighIn, WeighInNumber
+from gateway.model import Decision, DeviceId, PersonId, StoredWeighIn, WeighInNumber, WeighInState
 
 __all__ = ["Attributions", "PastMass"]
 
@@ -35,15 +35,16 @@ class PastMass:
 class Attributions(Protocol):
     """Weigh-ins, what was decided about them, and what they teach."""
 
-    async def mark(self) -> tuple[int, int]:
-        """Changes whenever a weigh-in got a reading or a decision."""
+    async def mark(self) -> tuple[int, int, int]:
+        """The last decision, the last reading of a weigh-in, and how often one that is nobody's was corrected."""
         ...
 
-    async def undecided(self, *, limit: int = 500, settled: Collection[str] = ()) -> list[StoredWeighIn]:
-        """Those of devices by evidence that are new, or that wait and were not put there by a person.
+    async def undecided(
+        self, state: WeighInState, *, limit: int = 500, settled: Collection[str] = (), skip: int = 0
+    ) -> list[StoredWeighIn]:
+        """Those of devices by evidence that are new, or that wait and were not put there by a person; oldest first.
 
-        New ones first, each kind oldest first; all of them have a value. Left out are those that wait for one of the
-        reasons `settled`.
+        All of them have a value. Left out are those that wait for one of the reasons `settled`, and the first `skip`.
         """
         ...
 
@@ -94,7 +95,7 @@ class Attributions(Protocol):
 
         Args:
             decision: by evidence it only counts where no person has decided and nothing is filed; waiting again for
-                the same reasons adds nothing.
+                the same reasons adds nothing. One whose evidence `undoes` a decision that is not the last is none.
             profile_of: for whom derived readings were computed; kept from the first time that it is known.
             identities: by person, those of what may have been planned for them. Of everybody but the new owner, rows
                 that wait are cancelled in this transaction and what arrived is marked `Correction.REMOVE`; the new

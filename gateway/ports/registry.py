@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -79,6 +79,7 @@ class Registry(Protocol):
         *,
         retracted: Sequence[str] = (),
         disowned: Sequence[str] = (),
+        same: Mapping[str, Sequence[str]] | None = None,
         not_before: datetime | None = None,
     ) -> int:
         """In one transaction: bring the outbox up to the decisions, and mark the readings `planned` as decided.
@@ -94,6 +95,8 @@ class Registry(Protocol):
                 rows that wait are cancelled, which is not a refusal and is not audited.
             disowned: identities that turned out to be somebody else's: as `retracted`, and what has arrived is marked
                 `Correction.REMOVE`. A draft that comes back takes the mark away.
+            same: other identities under which what a draft states may have left, by its own: where one has, the draft
+                does not leave, and that one is not retracted.
             not_before: earliest first attempt of what waits newly or with new content; default `at`.
 
         Returns:

@@ -57,12 +57,12 @@ WEIGH_IN_WORDS: Final[dict[str, tuple[str, str]]] = {
         "say so here.",
     ),
     "weigh_in_remove": (
-        "Cette mesure n'est pas à {} : supprimez-la dans son espace.",
-        "This is not {}'s: delete it in their space.",
+        "Cette mesure ne compte plus pour {} : supprimez-la dans son espace.",
+        "This does not count for {} any more: delete it in their space.",
     ),
     "weigh_in_add": (
-        "Elle est à {} après tout : saisissez-la dans son espace, la passerelle n'envoie rien deux fois.",
-        "It is {}'s after all: enter it in their space, the gateway sends nothing twice.",
+        "Elle compte pour {} après tout : saisissez-la dans son espace, la passerelle n'envoie rien deux fois.",
+        "It counts for {} after all: enter it in their space, the gateway sends nothing twice.",
     ),
     "weigh_in_done": ("C'est fait", "Done"),
     "weigh_in_others": ("Une mesure d'un autre appareil", "A reading of another device"),

@@ -53,6 +53,7 @@ class Card:
         reason: why the gateway hesitates, a word; None: it did not, or a person decided.
         whose: name of whom it is; None: nobody's.
         number: 0 for a record about which nobody has said anything; `row_id` names it.
+        decision: number of the last decision, which "undo" takes back; None: there is none.
     """
 
     number: int
@@ -70,7 +71,7 @@ class Card:
     state: WeighInState
     whose: str | None
     by: DecisionSource | None
-    can_undo: bool
+    decision: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,8 @@ class WeighInDesk:
         """Do what somebody chose; a word for what stood in the way, or None.
 
         Args:
-            action: `assign`: numbers or row, person; `aside`: numbers or row; `undo`: numbers; `corrected`: outbox.
+            action: `assign`: numbers or row, person; `aside`: numbers or row; `undo`: numbers, decision; `corrected`:
+                outbox.
             fields: numbers are separated by spaces.
         """
         try:
@@ -215,8 +217,9 @@ class WeighInDesk:
                 case "aside":
                     await self._inbox.set_aside(await self._numbers(fields), DecisionSource.PAGE)
                 case "undo":
+                    last = _number(fields.get("decision", ""))
                     for number in await self._numbers(fields):
-                        await self._inbox.undo(number, DecisionSource.PAGE)
+                        await self._inbox.undo(number, DecisionSource.PAGE, decision=last)
                 case "corrected":
                     await self._registry.corrected(OutboxId(_number(fields.get("outbox", ""))), self._clock.now())
                 case _:
@@ -263,7 +266,7 @@ class WeighInDesk:
             state=weigh_in.state,
             whose=self._name(weigh_in.person_id),
             by=decision.by if decision is not None else None,
-            can_undo=decision is not None,
+            decision=decision.number if decision is not None else None,
         )
 
     async def _records(self, device: Device) -> tuple[Card, ...]:
@@ -290,7 +293,7 @@ class WeighInDesk:
             state=WeighInState.SET_ASIDE if stored.person_id is None else WeighInState.FILED,
             whose=self._name(stored.person_id),
             by=None,
-            can_undo=False,
+            decision=None,
         )
 
     def _choices(self, device: Device, probabilities: object) -> tuple[tuple[PersonId, str], ...]:

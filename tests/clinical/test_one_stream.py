@@ -170,5 +170,5 @@ def test_the_first_committed_stands_first() -> None:
     twins = Twins(items)
     assert items == twins.of(items[1])
     assert items[1] == preferred(twins.of(items[0]))
-    assert [items[1]] == twins.later_neighbours(items[0])
-    assert [] == twins.later_neighbours(items[1])
+    assert [items[1]] == twins.neighbours(items[0])
+    assert [items[0]] == twins.neighbours(items[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -145,6 +145,7 @@ class MemoryRegistry:
         *,
         retracted: Sequence[str] = (),
         disowned: Sequence[str] = (),
+        same: Mapping[str, Sequence[str]] | None = None,
         not_before: datetime | None = None,
     ) -> int:
         known = {(r.departure.draft.destination_id, r.departure.draft.identity): r for r in self.rows.values()}

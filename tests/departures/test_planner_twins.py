@@ -13,12 +13,15 @@ import pytest
 from outbox_kit import ANNE, MES, NOW, PARIS, HandClock, consent, destination
 
 from gateway.adapters.stores.sqlite import SqliteStore
-from gateway.departures.planner import Planner
+from gateway.departures.planner import Planner, planned_identities
 from gateway.fhir.r4 import Bundle, Observation, from_json_as
+from gateway.inbox import Inbox
 from gateway.model import (
     Absent,
     Batch,
+    Correction,
     DataType,
+    DecisionSource,
     Departure,
     DepartureState,
     Device,
@@ -33,6 +36,7 @@ from gateway.model import (
     SourceKind,
     TimeQuality,
     Unit,
+    WeighInState,
 )
 
 METER, PHONE, TABLET = DeviceId("meter"), DeviceId("a-phone"), DeviceId("a-tablet")
@@ -189,3 +193,59 @@ async def test_a_period_names_the_sensor_that_counts(desk: Desk) -> None:
         device = await desk.new_planner(first)._sensor_of(Person(ANNE, "Anne", PARIS), NOW)
         assert device is not None
         assert expected == device.device_id
+
+
+async def _say(desk: Desk, device: DeviceId, state: WeighInState, person_id: PersonId | None) -> None:
+    """A person says whose the record of that device is."""
+    (stored,) = await desk.store.readings.readings(device_id=device)
+    inbox = Inbox(desk.store.attributions, HandClock(), planned_identities)
+    number = (await inbox.of_row(stored.row_id)).number
+    if state is WeighInState.SET_ASIDE:
+        await inbox.set_aside([number], DecisionSource.PAGE)
+    else:
+        assert person_id is not None
+        await inbox.assign([number], person_id, DecisionSource.PAGE)
+    await desk.planner.plan_readings()
+
+
+@pytest.mark.parametrize("first", [PHONE, METER])
+async def test_what_becomes_nobodys_parts_twins(desk: Desk, first: DeviceId) -> None:
+    """Of twins one is set aside, whichever came first: the other one alone is what leaves; back again, one leaves."""
+    second = METER if first is PHONE else PHONE
+    at = {PHONE: 60, METER: 0}
+    await desk.take(stick(first, at[first]))
+    await desk.take(stick(second, at[second]))
+    for gone, left in ((first, second), (second, first)):
+        await _say(desk, gone, WeighInState.SET_ASIDE, None)
+        waits = [seconds for seconds, state in await desk.told() if state is PENDING]
+        assert [at[left]] == waits
+        await _say(desk, gone, WeighInState.FILED, ANNE)
+        waits = [seconds for seconds, state in await desk.told() if state is PENDING]
+        assert [0] == waits
+
+
+@pytest.mark.parametrize("is_removed_there", [False, True])
+async def test_what_its_source_deletes_after_it_was_sent_is_to_be_removed(desk: Desk, is_removed_there: bool) -> None:
+    """The space takes no deletions: a person is told to remove it there; told again by its source, it is right, or to
+    be entered again by hand. It is never sent twice."""
+    await desk.take(stick(PHONE))
+    await desk.leave()
+    await desk.take(stick(PHONE, value=None, later=5))
+    (row,) = await desk.store.registry.corrections()
+    assert row.correction is Correction.REMOVE
+    if is_removed_there:
+        assert await desk.store.registry.corrected(row.outbox_id, NOW)
+    await desk.take(stick(PHONE, value="112", later=10))
+    marks = [row.correction for row in await desk.store.registry.corrections()]
+    assert ([Correction.ADD] if is_removed_there else []) == marks
+    assert [(0, DONE)] == await desk.told()
+
+
+async def test_what_left_while_its_twin_was_set_aside_does_not_leave_again(desk: Desk) -> None:
+    """The copy that came first was set aside, the other one left; when the first is taken back, nothing leaves."""
+    await desk.take(stick(PHONE, 60))
+    await desk.take(stick(METER))
+    await _say(desk, PHONE, WeighInState.SET_ASIDE, None)
+    await desk.leave()
+    await _say(desk, PHONE, WeighInState.FILED, ANNE)
+    assert [(0, CANCELLED), (0, DONE)] == await desk.told()

@@ -238,6 +238,7 @@ async def test_nobody_else_can_tap(site: Site) -> None:
             ({**good, "numbers": "9" * 30}, {}, 409),
             ({**good, "numbers": "77777"}, {}, 409),
             ({**good, "action": "undo", "numbers": "4"}, {}, 409),
+            ({**good, "action": "undo", "numbers": "4", "decision": "1"}, {}, 409),
             ({**good, "action": "corrected", "outbox": "99"}, {}, 409),
             ({**good, "row": "99999"}, {}, 409),
             ({**good, "action": "burn"}, {}, 409),
@@ -246,6 +247,27 @@ async def test_nobody_else_can_tap(site: Site) -> None:
                 assert status == answer.status, fields
         for query in ("before=x", "before=" + "9" * 40, "device=%00", "device=scale"):
             async with session.get(f"{site.url}/weigh-ins?{query}") as answer:
+                assert 200 == answer.status
+    assert 16 == await site.store.attributions.waiting_count()
+
+
+async def test_a_button_hit_twice_undoes_once(site: Site) -> None:
+    """The second of two equal requests does not take the undoing back."""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{site.url}/weigh-ins") as answer:
+            found = re.search(r'name="token" value="([^"]+)"', await answer.text())
+        assert found is not None
+        (waiting, *_) = await site.store.attributions.waiting()
+        number = str(waiting.number)
+        fields = {"token": found[1], "action": "assign", "numbers": number, "person": "noe"}
+        async with session.post(f"{site.url}/weigh-ins", data=fields) as answer:
+            assert 200 == answer.status
+            text = await answer.text()
+        form = re.search(rf'name="numbers" value="{number}"><input type="hidden" name="decision" value="(\d+)"', text)
+        assert form is not None
+        for _ in range(2):
+            fields = {"token": found[1], "action": "undo", "numbers": number, "decision": form[1]}
+            async with session.post(f"{site.url}/weigh-ins", data=fields) as answer:
                 assert 200 == answer.status
     assert 16 == await site.store.attributions.waiting_count()
 

@@ -30,6 +30,7 @@ from gateway.model import (
     AuditKind,
     Batch,
     Correction,
+    DataType,
     DecisionSource,
     DepartureState,
     Metric,
@@ -391,3 +392,30 @@ def test_any_order_of_choices_ends_in_the_figures_of_the_last(
     figures, leaving, owners = asyncio.run(live(choices, tmp_path_factory.mktemp("any")))
     final: list[_Step] = [(n, owner) for n, owner in enumerate(owners)]
     assert (figures, leaving, owners) == asyncio.run(live(final, tmp_path_factory.mktemp("last")))
+
+
+@pytest.mark.parametrize("is_withdrawn_first", [False, True])
+async def test_what_nobody_will_read_back_is_to_be_looked_for(tmp_path: Path, is_withdrawn_first: bool) -> None:
+    """The answer was lost, the consent withdrawn, the weigh-in not theirs: whether it arrived never gets known, so a
+    person is told to look."""
+    async with house(tmp_path, OWNED) as home:
+        await home.agree(ANNE)
+        await home.weigh("a", "62.2")
+        await home.rows()
+        registry = home.store.registry
+        (row,) = await registry.lease(MES, NOW, lease_s=60)
+        await registry.settle(row.outbox_id, DepartureState.UNKNOWN, NOW, not_before=NOW)
+
+        async def withdraw() -> None:
+            await registry.withdraw(ANNE, DataType.WEIGHT, MES, NOW)
+            assert [] == await registry.lease(MES, NOW, lease_s=60)
+
+        if is_withdrawn_first:
+            await withdraw()
+        await home.inbox.set_aside([(await home.find("a")).number], PAGE)
+        await home.rows()
+        if not is_withdrawn_first:
+            assert [] == await registry.corrections()
+            await withdraw()
+        (found,) = await registry.corrections()
+        assert (DepartureState.CANCELLED, Correction.REMOVE) == (found.state, found.correction)

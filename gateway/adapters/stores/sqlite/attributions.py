@@ -93,26 +93,28 @@ class SqliteAttributions:
         self._writer = writer
         self._readers = readers
 
-    async def mark(self) -> tuple[int, int]:
-        """Changes whenever a weigh-in got a reading or a decision."""
+    async def mark(self) -> tuple[int, int, int]:
+        """The last decision, the last reading of a weigh-in, and how often one that is nobody's was corrected."""
 
-        def read(connection: sqlite3.Connection) -> tuple[int, int]:
-            decision, row = connection.execute(
+        def read(connection: sqlite3.Connection) -> tuple[int, int, int]:
+            decision, row, corrected = connection.execute(
                 "SELECT coalesce((SELECT max(number) FROM attribution), 0),"
-                " coalesce((SELECT max(row_id) FROM weigh_in_reading), 0)"
+                " coalesce((SELECT max(row_id) FROM weigh_in_reading), 0), corrected FROM change"
             ).fetchone()
-            return decision, row
+            return decision, row, corrected
 
         return await self._readers.run(read)
 
-    async def undecided(self, *, limit: int = 500, settled: Collection[str] = ()) -> list[StoredWeighIn]:
-        """Those that the evidence may still decide: new ones first, oldest first."""
+    async def undecided(
+        self, state: WeighInState, *, limit: int = 500, settled: Collection[str] = (), skip: int = 0
+    ) -> list[StoredWeighIn]:
+        """Those that the evidence may still decide, oldest first."""
         where = (
-            f"WHERE {_ASKS} AND NOT w.is_said AND (w.state = 'new'"  # noqa: S608 - fixed texts only
-            " OR json_extract(a.evidence, '$.reasons[0]') NOT IN (SELECT value FROM json_each(?2)))"
-            f" ORDER BY w.state = 'waiting', ({_FIRST_AT}) LIMIT ?1"
+            f"WHERE w.state = ?3 AND {_ASKS} AND NOT w.is_said"  # noqa: S608 - fixed texts only
+            " AND coalesce(json_extract(a.evidence, '$.reasons[0]'), '') NOT IN (SELECT value FROM json_each(?2))"
+            f" ORDER BY ({_FIRST_AT}), w.number LIMIT ?1 OFFSET ?4"
         )
-        values = (limit, compact(list(settled)))
+        values = (limit, compact(list(settled)), state.value, skip)
         return await self._readers.run(lambda connection: _load(connection, where, values))
 
     async def waiting(self, *, limit: int = 100, device_id: DeviceId | None = None) -> list[StoredWeighIn]:
@@ -240,13 +242,16 @@ def _decide(
 ) -> bool:
     found = connection.execute(
         "SELECT w.state, w.person, w.is_said, p.person_id, d.device_id,"
-        " (SELECT evidence FROM attribution WHERE weigh_in = w.number ORDER BY number DESC LIMIT 1)"
+        " (SELECT evidence FROM attribution WHERE weigh_in = w.number ORDER BY number DESC LIMIT 1),"
+        " (SELECT max(number) FROM attribution WHERE weigh_in = w.number)"
         " FROM weigh_in w JOIN person p ON p.id = w.person JOIN device d ON d.id = w.device WHERE w.number = ?",
         (number,),
     ).fetchone()
     if found is None:
         raise PermanentError("there is no such weigh-in")
-    state, was, is_said, former, device_id, last_evidence = found
+    state, was, is_said, former, device_id, last_evidence, last = found
+    if decision.evidence.get("undoes", last) != last:
+        return False
     becomes = 0 if decision.person_id is None else person_number(connection, decision.person_id)
     if (becomes != 0) != (decision.state is WeighInState.FILED) or decision.state is WeighInState.NEW:
         raise PermanentError("what is filed is somebody's, and nothing else is")

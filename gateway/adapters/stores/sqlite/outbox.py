@@ -179,11 +179,19 @@ def _refused(connection: sqlite3.Connection, gate: ConsentGate, departure: Depar
 
 
 def _cancel(connection: sqlite3.Connection, departure: Departure, at: datetime, reason: str) -> None:
-    """For want of consent. `is_read_back` remembers that the row was unknown, should it ever come back."""
+    """For want of consent. `is_read_back` remembers that the row was unknown, should it ever come back; nobody reads it
+    back any more, so what is somebody else's is to be looked for."""
     connection.execute(
-        "UPDATE outbox SET state = 'cancelled', leased_until = NULL, is_read_back = ?, reason = ?, decided_at = ?"
-        " WHERE outbox_id = ?",
-        (departure.state is DepartureState.UNKNOWN, reason, micros(at), departure.outbox_id),
+        "UPDATE outbox SET state = 'cancelled', leased_until = NULL, is_read_back = ?, reason = ?, decided_at = ?,"
+        " correction = CASE correction WHEN ? THEN ? ELSE correction END WHERE outbox_id = ?",
+        (
+            departure.state is DepartureState.UNKNOWN,
+            reason,
+            micros(at),
+            Correction.IF_ARRIVED.value,
+            Correction.REMOVE.value,
+            departure.outbox_id,
+        ),
     )
     _audit(connection, departure, AuditKind.REFUSED, at, f"{departure.draft.kind}: {reason}")
 

@@ -8,7 +8,7 @@ whether the old content arrived.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from gateway.adapters.stores.sqlite.codec import compact, micros
@@ -41,6 +41,7 @@ def plan(
     seen_mark: int | None,
     retracted: Sequence[str] = (),
     disowned: Sequence[str] = (),
+    same: Mapping[str, Sequence[str]] | None = None,
     not_before: datetime | None = None,
 ) -> int:
     """Add, correct, revive and retract rows; mark the readings in rows `planned` as decided; returns how many rows
@@ -52,8 +53,13 @@ def plan(
         PermanentError: a draft of an undeclared person.
     """
     first = micros(not_before or at)
+    gone = [(draft, _left_as(connection, draft, same)) for draft in drafts] if same else []
+    drafts = [draft for draft, names in gone if not names] if same else drafts
     new = sum(_bring(connection, draft, micros(at), first) for draft in drafts)
     kept = {(draft.destination_id, draft.identity) for draft in drafts}
+    kept |= {(draft.destination_id, name) for draft, names in gone for name in names}
+    if drafts and connection.execute("SELECT 1 FROM outbox WHERE correction IS NOT NULL LIMIT 1").fetchone():
+        own_again(connection, [draft.identity for draft in drafts])
     if retracted:
         for (destination,) in connection.execute(_DESTINATIONS).fetchall():
             for identity in retracted:
@@ -76,7 +82,7 @@ def disown(connection: sqlite3.Connection, identities: Sequence[str], at: dateti
             _retract(connection, destination, identity, micros(at))
             connection.execute(
                 "UPDATE outbox SET correction = CASE WHEN correction = ?3 THEN ?3 WHEN correction = ?4 THEN ?3"
-                " WHEN state = 'done' THEN ?5 ELSE ?6 END"
+                " WHEN state IN ('done', 'cancelled') THEN ?5 ELSE ?6 END"
                 " WHERE destination_id = ?1 AND identity = ?2 AND (state IN ('done', 'leased', 'unknown')"
                 " OR (state = 'cancelled' AND is_read_back))",
                 (destination, identity, *(c.value for c in _AFTER_DISOWNING)),
@@ -140,6 +146,22 @@ def _bring(connection: sqlite3.Connection, draft: DepartureDraft, now: int, not_
             "UPDATE outbox SET next_effective_at = ?, next_resource = ? WHERE outbox_id = ?", (*following, outbox_id)
         )
     return bool(is_new)
+
+
+def _left_as(connection: sqlite3.Connection, draft: DepartureDraft, same: Mapping[str, Sequence[str]]) -> list[str]:
+    """Names under which the same result has left, or may have, while the draft itself has not; empty: it may leave."""
+    names = [draft.identity, *same.get(draft.identity, ())]
+    if len(names) == 1:
+        return []
+    left = [
+        name
+        for (name,) in connection.execute(
+            "SELECT identity FROM outbox WHERE destination_id = ? AND identity IN (SELECT value FROM json_each(?))"
+            " AND state IN ('done', 'leased', 'unknown') AND correction IS NULL",
+            (draft.destination_id, compact(names)),
+        )
+    ]
+    return [] if draft.identity in left else left
 
 
 def _retract(connection: sqlite3.Connection, destination: str, identity: str, now: int) -> None:

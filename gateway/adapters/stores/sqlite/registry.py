@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from gateway.adapters.stores.sqlite import audit, consents, household, outbox, outbox_plan, queries
@@ -92,6 +92,7 @@ class SqliteRegistry:
         *,
         retracted: Sequence[str] = (),
         disowned: Sequence[str] = (),
+        same: Mapping[str, Sequence[str]] | None = None,
         not_before: datetime | None = None,
     ) -> int:
         """Bring the outbox up to the decisions and mark rows `planned` as decided; returns how many rows wait newly.
@@ -107,6 +108,7 @@ class SqliteRegistry:
                 seen_mark=self._seen_mark,
                 retracted=retracted,
                 disowned=disowned,
+                same=same,
                 not_before=not_before,
             )
         )

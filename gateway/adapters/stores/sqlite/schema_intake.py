@@ -54,12 +54,19 @@ UPDATE device SET acquainted_at = (
   SELECT min(r.received_at) FROM series AS s CROSS JOIN reading AS r ON r.series = s.id WHERE s.device = device.id
 ) WHERE is_by_evidence;
 INSERT INTO device_candidate SELECT id, person FROM device WHERE is_by_evidence AND person <> 0;
+ALTER TABLE change ADD COLUMN corrected INTEGER NOT NULL DEFAULT 0;
+CREATE TRIGGER reading_to_ask_about AFTER UPDATE ON reading
+WHEN NEW.person = 0 AND OLD.person = 0 AND (OLD.digest <> NEW.digest OR OLD.effective_at <> NEW.effective_at)
+BEGIN
+  UPDATE change SET corrected = corrected + 1;
+END;
 """
 """`weigh_in` is what counts now, `attribution` the append-only history of it; `is_said`: a person had the last word.
 
 A weigh-in of a device that is not by evidence exists only where somebody said something about one of its records.
 `acquainted_at`: when anything was first received from it.
 `former_owner` remembers whose a reading was, so that what was planned for them is called back.
+`change.corrected` counts corrections of what is nobody's: whose it is may be clear now.
 """
 
 LEDGER = """
