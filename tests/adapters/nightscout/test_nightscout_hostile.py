@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from nightscout_kit import ADA, NOON, entry, ms, site
+from nightscout_kit import ADA_PHONE, NOON, entry, ms, site
+
+from gateway.model import Batch, Metric, Provenance, Reading, SourceKind, TimeQuality, Unit
 
 
 async def test_a_state_of_a_loop_has_as_many_digits_as_its_program_computes(tmp_path: Path) -> None:
@@ -43,3 +48,66 @@ async def test_how_deep_a_body_may_be_does_not_depend_on_who_reads_it(
         for path in ("/api/v1/entries", "/api/v1/treatments"):
             assert status == (await desk.ask("POST", path, data=body))[0]
         assert 200 == (await desk.ask("GET", "/api/v1/treatments"))[0]
+
+
+@pytest.mark.parametrize("session", [b"a.b.\xff", b"..", b"\xc3\xa9.\xc3\xa9.\xc3\xa9"])
+async def test_a_session_that_is_no_text_opens_nothing(tmp_path: Path, session: bytes) -> None:
+    """401 like any other wrong one: counted as wrong, not a fault that anybody in the network can provoke."""
+    async with site(tmp_path) as desk:
+        port = int(desk.listener.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"GET /api/v3/entries HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nAuthorization: Bearer " + session
+        )
+        writer.write(b"\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert 1 == desk.listener.reports().wrong_secrets
+        body = [entry(token="a.b.\ud800")]
+        assert 401 == (await desk.ask("POST", "/api/v1/entries", who=None, data=json.dumps(body)))[0]
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 99 Jan 2030 99:00:00 GMT"])
+async def test_a_date_that_no_calendar_has_is_no_condition(tmp_path: Path, date: str) -> None:
+    """`If-Modified-Since` that cannot be read: the whole answer."""
+    async with site(tmp_path) as desk:
+        assert 200 == (await desk.ask("POST", "/api/v1/entries", json=[entry()]))[0]
+        status, told = await desk.ask("GET", "/api/v1/entries.json", headers={"If-Modified-Since": date})
+        assert (200, 1) == (status, len(told))
+
+
+@pytest.mark.parametrize("offset", ["1e9999999", "-1e9999999", "1441"])
+@pytest.mark.parametrize("collection", ["entries", "treatments"])
+async def test_an_offset_beyond_all_arithmetic_is_refused(tmp_path: Path, collection: str, offset: str) -> None:
+    """400 in Nightscout's words, on which a client goes on; a 500 would be repeated for ever."""
+    body = f'{{"type":"sgv","sgv":104,"eventType":"Note","app":"x","date":{ms(NOON)},"utcOffset":{offset}}}'
+    async with site(tmp_path) as desk:
+        status, said = await desk.ask("POST", f"/api/v3/{collection}", data=body)
+        assert (400, "Bad or missing utcOffset field") == (status, said["message"])
+
+
+async def test_what_is_not_told_does_not_end_a_history(tmp_path: Path) -> None:
+    """More readings without a known time than one answer holds: a follower takes an empty answer for the end."""
+    async with site(tmp_path) as desk:
+        untold = [
+            Reading(
+                device_id=ADA_PHONE,
+                epoch=0,
+                record_key=f"untold-{number}",
+                metric=Metric.GLUCOSE_CAPILLARY,
+                effective_at=NOON,
+                utc_offset_min=60,
+                time_quality=TimeQuality.UNKNOWN,
+                received_at=NOON - timedelta(hours=1) + timedelta(seconds=number),
+                provenance=Provenance(SourceKind.MQTT, "test"),
+                value=Decimal(104),
+                original_value=Decimal(104),
+                original_unit=Unit.MG_DL,
+            )
+            for number in range(25)
+        ]
+        await desk.store.readings.commit(Batch(readings=tuple(untold)))
+        assert 200 == (await desk.ask("POST", "/api/v1/entries", json=[entry()]))[0]
+        status, said = await desk.ask("GET", "/api/v3/entries/history/0?limit=10")
+        assert (200, [104]) == (status, [each["sgv"] for each in said["result"]])

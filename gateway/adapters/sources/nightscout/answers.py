@@ -82,7 +82,7 @@ def is_unchanged(request: web.Request, modified_at: datetime, header: str = hdrs
     """Whether the client's `header` names the second of `modified_at` or a later one."""
     try:
         known = parsedate_to_datetime(request.headers.get(header, ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     if known.tzinfo is None:
         known = known.replace(tzinfo=UTC)

@@ -123,8 +123,12 @@ class EntryBook:
 
         This is how two stores are kept alike, so that every device's entries are in it.
         """
-        found = await self._readings.changed(person_id, GLUCOSE, after=after, limit=limit)
-        return [entry_v3_of(each) for each in found if _is_told(each) or each.reading.absent is Absent.WITHDRAWN]
+        while found := await self._readings.changed(person_id, GLUCOSE, after=after, limit=limit):
+            told = [entry_v3_of(each) for each in found if _is_told(each) or each.reading.absent is Absent.WITHDRAWN]
+            if told:
+                return told
+            after = found[-1].reading.received_at  # an empty answer says that there is nothing more
+        return []
 
     async def last_change(self, person_id: PersonId) -> datetime | None:
         """When the newest of it was received."""
