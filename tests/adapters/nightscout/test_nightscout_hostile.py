@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import aiohttp
 import pytest
 from nightscout_kit import ADA_PHONE, NOON, entry, ms, site
 
@@ -111,3 +112,45 @@ async def test_what_is_not_told_does_not_end_a_history(tmp_path: Path) -> None:
         assert 200 == (await desk.ask("POST", "/api/v1/entries", json=[entry()]))[0]
         status, said = await desk.ask("GET", "/api/v3/entries/history/0?limit=10")
         assert (200, [104]) == (status, [each["sgv"] for each in said["result"]])
+
+
+async def test_one_address_alone_cannot_shut_out_the_others(tmp_path: Path) -> None:
+    """It has half of the connections; a phone at another address is served, and room that is given back is there."""
+    async with site(tmp_path, connections=20) as desk:
+        port = int(desk.listener.url.rpartition(":")[2])
+        held = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0)) for _ in range(20)]
+        async with asyncio.timeout(10):
+            for reader, _ in held[10:]:
+                assert b"" == await _end(reader)
+        assert (10, 10) == (desk.listener.reports().connections, desk.listener.reports().turned_away)
+        assert 200 == (await desk.ask("GET", "/api/v1/status.json"))[0]
+        for _, writer in held:
+            writer.close()
+        async with asyncio.timeout(10):
+            for reader, _ in held[:10]:
+                assert b"" == await _end(reader)
+        connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with (
+            aiohttp.ClientSession(connector=connector) as other,
+            other.get(f"{desk.listener.url}/api/v1/status.json") as answer,
+        ):
+            assert 200 == answer.status
+
+
+async def test_a_body_that_nobody_wants_is_not_read_for_long(tmp_path: Path) -> None:
+    """After a refusal the rest is let go within seconds: unpacking two megabytes costs seconds of the processor."""
+    async with site(tmp_path) as desk:
+        port = int(desk.listener.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /api/v1/entries HTTP/1.1\r\nHost: hub\r\nContent-Length: 2000000\r\n\r\n[")
+        async with asyncio.timeout(6):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+            await _end(reader)
+        writer.close()
+
+
+async def _end(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
