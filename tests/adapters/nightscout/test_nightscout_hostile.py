@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from nightscout_kit import ADA_PHONE, NOON, entry, ms, site
 
+from gateway.adapters.sources.nightscout import book, v1
 from gateway.model import Batch, Metric, Provenance, Reading, SourceKind, TimeQuality, Unit
 
 
@@ -154,3 +157,24 @@ async def _end(reader: asyncio.StreamReader) -> bytes:
         return await reader.read()
     except ConnectionResetError:
         return b""
+
+
+async def test_thousands_of_entries_are_read_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bluetooth and MQTT have their turn while an upload of months is taken apart, and while it is told."""
+    threads: dict[str, set[str]] = {"taken apart": set(), "told": set()}
+
+    def noting(name: str, inner: Any) -> Any:
+        def noted(*arguments: Any) -> Any:
+            threads[name].add(threading.current_thread().name)
+            return inner(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(v1, "parse_entries", noting("taken apart", v1.parse_entries))
+    monkeypatch.setattr(book, "entry_of", noting("told", book.entry_of))
+    async with site(tmp_path) as desk:
+        assert 200 == (await desk.ask("POST", "/api/v1/entries", json=[entry(n) for n in range(1, 2000)]))[0]
+        assert 1999 == len((await desk.ask("GET", "/api/v1/entries.json?count=5000"))[1])
+    assert all(names and "MainThread" not in names for names in threads.values())
