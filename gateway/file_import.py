@@ -112,7 +112,7 @@ async def import_contents(
             if owner is not None and owner != person.person_id:
                 raise OwnedByAnother(f"{device_id} belongs to {owner}; is this file really {person.person_id}'s?")
             devices[row.source] = device_id
-            result.devices[device_id] = row.source.title
+            result.devices[device_id] = _title(row.source, file_format)
     if not is_dry_run:
         await registry.declare((), [_device(source, each, file_format, person) for source, each in devices.items()])
     present = await _present(store, frozenset(devices.values()), _metrics(contents))
@@ -183,8 +183,13 @@ def _device_id(format_name: str, source: FileSource, person_id: PersonId) -> Dev
     return DeviceId(f"{format_name}-{name or person_id}"[:_LONGEST_ID].rstrip("-"))
 
 
+def _title(source: FileSource, file_format: FileFormat) -> str:
+    """What the file calls the device, if a terminal can show that."""
+    return source.title if source.title.isprintable() else file_format.title
+
+
 def _device(source: FileSource, device_id: DeviceId, file_format: FileFormat, person: Person) -> Device:
-    title = source.title if source.title.isprintable() else file_format.title
+    title = _title(source, file_format)
     return Device(
         device_id,
         source.kind,

@@ -69,7 +69,7 @@ def _parse(text: str, options: FileOptions) -> FileContents:
         device = source.name or ""
         placed = clocks[device, kind].place(time)
         seconds = row.at(_SECONDS)
-        if transmitter and seconds.isdigit():
+        if transmitter and seconds.isascii() and seconds.isdigit():
             name = f"{kind}-{seconds}"[:100]
         else:
             name = names[device].name(kind, placed, row.at(_GLUCOSE))

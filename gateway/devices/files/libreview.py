@@ -74,10 +74,14 @@ def _parse(text: str, options: FileOptions) -> FileContents:
         serial = source.name or ""
         placed = clocks[serial, kind].place(time)
         name = names[serial].name(word, placed, row.at(column))
-        context = contexts.setdefault(source, Context(recorded_by=source.title[:64]))
+        context = contexts.setdefault(source, Context(recorded_by=_printable(source.title)))
         record = ReportedRecord(name, 0, placed, (measurement,), context)
         rows.append(FileRow(row.line, source, (record,), None, row.raw))
     return FileContents(tuple(rows), dict(ignored))
+
+
+def _printable(title: str) -> str | None:
+    return "".join([letter for letter in title if letter.isprintable()])[:64].strip() or None
 
 
 def _bad(row: Cells, source: FileSource, what: str) -> FileRow:
