@@ -15,6 +15,7 @@ import pytest
 from nightscout_kit import ADA_PHONE, NOON, entry, ms, site
 
 from gateway.adapters.sources.nightscout import book, v1
+from gateway.devices.nightscout import entry_of, parse_entries
 from gateway.model import Batch, Metric, Provenance, Reading, SourceKind, TimeQuality, Unit
 
 
@@ -172,8 +173,8 @@ async def test_thousands_of_entries_are_read_beside_the_event_loop(
 
         return noted
 
-    monkeypatch.setattr(v1, "parse_entries", noting("taken apart", v1.parse_entries))
-    monkeypatch.setattr(book, "entry_of", noting("told", book.entry_of))
+    monkeypatch.setattr(v1, "parse_entries", noting("taken apart", parse_entries))
+    monkeypatch.setattr(book, "entry_of", noting("told", entry_of))
     async with site(tmp_path) as desk:
         assert 200 == (await desk.ask("POST", "/api/v1/entries", json=[entry(n) for n in range(1, 2000)]))[0]
         assert 1999 == len((await desk.ask("GET", "/api/v1/entries.json?count=5000"))[1])
