@@ -112,17 +112,16 @@ async def import_contents(
             if owner is not None and owner != person.person_id:
                 raise OwnedByAnother(f"{device_id} belongs to {owner}; is this file really {person.person_id}'s?")
             devices[row.source] = device_id
-            result.devices[device_id] = row.source.title
+            result.devices[device_id] = _title(row.source, file_format)
     if not is_dry_run:
         await registry.declare((), [_device(source, each, file_format, person) for source, each in devices.items()])
-    present = {device_id: await _present(store, device_id) for device_id in set(devices.values())}
+    present = await _present(store, frozenset(devices.values()), _metrics(contents))
     for rows in _chunks(contents.rows):
         batch = _batch(rows, devices, file_format, person, received_at, result)
         for reading in batch.readings:
-            keys = present[reading.device_id]
             count = result.metrics.setdefault(reading.metric, MetricCount())
-            count.add(reading.effective_at, is_new=reading.key not in keys)
-            keys.add(reading.key)
+            count.add(reading.effective_at, is_new=reading.key not in present)
+            present.add(reading.key)
         if not is_dry_run:
             receipt = await store.commit(batch)
             result.added += receipt.added
@@ -165,8 +164,18 @@ def _batch(
     return Batch(tuple(readings), tuple(frames), tuple(quarantined))
 
 
-async def _present(store: ReadingStore, device_id: DeviceId) -> set[ReadingKey]:
-    return {stored.reading.key for stored in await store.readings(device_id=device_id)}
+async def _present(store: ReadingStore, devices: frozenset[DeviceId], metrics: frozenset[Metric]) -> set[ReadingKey]:
+    """What the store has of the devices; only the names are held, of however many readings."""
+    present: set[ReadingKey] = set()
+    if not metrics:
+        return present
+    async for chunk in store.export(metrics=metrics):
+        present.update(each.reading.key for each in chunk if each.reading.device_id in devices)
+    return present
+
+
+def _metrics(contents: FileContents) -> frozenset[Metric]:
+    return frozenset(each.metric for row in contents.rows for record in row.records for each in record.measurements)
 
 
 def _device_id(format_name: str, source: FileSource, person_id: PersonId) -> DeviceId:
@@ -174,8 +183,13 @@ def _device_id(format_name: str, source: FileSource, person_id: PersonId) -> Dev
     return DeviceId(f"{format_name}-{name or person_id}"[:_LONGEST_ID].rstrip("-"))
 
 
+def _title(source: FileSource, file_format: FileFormat) -> str:
+    """What the file calls the device, if a terminal can show that."""
+    return source.title if source.title.isprintable() else file_format.title
+
+
 def _device(source: FileSource, device_id: DeviceId, file_format: FileFormat, person: Person) -> Device:
-    title = source.title if source.title.isprintable() else file_format.title
+    title = _title(source, file_format)
     return Device(
         device_id,
         source.kind,

@@ -13,6 +13,7 @@ from gateway.model import Metric, Unit, is_identifier
 
 __all__ = ["DialectSettings", "EntitySettings", "check_filters", "dialect_of"]
 
+_EXAMPLE = "AA:BB:CC:DD:EE:FF"
 _BY_NAME = {dialect.name: dialect for dialect in DIALECTS}
 
 
@@ -73,8 +74,13 @@ class DialectSettings(BaseModel):
     @model_validator(mode="after")
     def _has_a_device_and_a_meaning(self) -> Self:
         dialect = _BY_NAME[self.dialect]
-        if self.device is None and not _names_devices(dialect):
+        if self.device is None and not any(_names_devices(dialect, each) for each in dialect.topics):
             raise ValueError(f"the topics of {self.dialect} name no Bluetooth address: give device")
+        if self.device is not None and any(_names_devices(dialect, each) for each in self.filters):
+            raise ValueError(
+                "these topics are those of every scale in reach, the neighbours' too: name the topics of one, or leave"
+                " device out and give it its address under [[devices]]"
+            )
         if self.entities and dialect.configured is None:
             raise ValueError(f"{self.dialect} explains itself and takes no entities")
         if dialect.needs_entities and not self.entities:
@@ -119,14 +125,13 @@ def check_filters(topic_root: str, sections: Iterable[tuple[str, Sequence[str]]]
             taken.append((path, each))
 
 
-def _names_devices(dialect: Dialect) -> bool:
-    """Whether a topic of the dialect can name an address: asked with an address in every place of its filters."""
-    for example in ("AA:BB:CC:DD:EE:FF", "AABBCCDDEEFF"):
-        for topic_filter in dialect.topics:
-            levels = topic_filter.split("/")
-            for at, level in enumerate(levels):
-                if level in "+#":
-                    topic = "/".join([*levels[:at], example, *levels[at + 1 :]]).replace("+", "x").replace("#", "x")
-                    if dialect.address_of(topic) is not None:
-                        return True
+def _names_devices(dialect: Dialect, topic_filter: str) -> bool:
+    """Whether a topic that the filter matches can name any address: asked with one in each of its open places."""
+    levels = topic_filter.split("/")
+    for example in (_EXAMPLE, _EXAMPLE.replace(":", "")):
+        for at, level in enumerate(levels):
+            if level in "+#":
+                topic = "/".join([*levels[:at], example, *levels[at + 1 :]]).replace("+", "x").replace("#", "x")
+                if dialect.address_of(topic) == _EXAMPLE:
+                    return True
     return False

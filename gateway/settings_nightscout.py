@@ -40,7 +40,12 @@ class NightscoutSettings(BaseModel):
     request_timeout_s: float = Field(
         default=30.0, gt=0, le=600, description="Time that a client has for the head, and for the body, of a request."
     )
-    connections: int = Field(default=100, ge=1, le=10_000, description="Open connections at once; more are closed.")
+    connections: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Open connections at once, half of them from one address; more are closed.",
+    )
 
     @model_validator(mode="after")
     def _tls_unless_local(self) -> Self:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from gateway.errors import MalformedFrame
@@ -49,15 +50,18 @@ class Refused(MalformedFrame):
         self.reason = reason
 
 
-def strict_json(payload: bytes) -> object:
+def strict_json(payload: bytes, *, longest_number: int = _MAX_NUMBER_TEXT) -> object:
     """UTF-8 JSON as Python values, every number an exact `Decimal`.
 
+    Args:
+        longest_number: characters that a number may have; programs that compute with decimals write more digits than
+            any device measures.
+
     Raises:
-        Refused: not UTF-8, not JSON, nested too deeply, a key twice in one object, NaN or Infinity, a number of more
-            than 24 characters.
+        Refused: not UTF-8, not JSON, nested too deeply, a key twice in one object, NaN or Infinity, a longer number.
     """
     try:
-        document: object = _JSON.decode(payload.decode("utf-8"))
+        document: object = _decoder(longest_number).decode(payload.decode("utf-8"))
     except UnicodeDecodeError:
         raise Refused("not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -74,9 +78,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _number(text: str) -> Decimal:
-    if len(text) > _MAX_NUMBER_TEXT:
-        raise Refused(f"a number has more than {_MAX_NUMBER_TEXT} characters")
+def _number(text: str, longest: int = _MAX_NUMBER_TEXT) -> Decimal:
+    if len(text) > longest:
+        raise Refused(f"a number has more than {longest} characters")
     try:
         return Decimal(text)
     except InvalidOperation:  # an exponent that no arithmetic can hold
@@ -87,7 +91,10 @@ def _constant(_: str) -> Decimal:
     raise Refused("NaN and Infinity are not JSON numbers")
 
 
-_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_int=_number, parse_constant=_constant)
+@lru_cache(maxsize=8)
+def _decoder(longest_number: int) -> json.JSONDecoder:
+    number = partial(_number, longest=longest_number)
+    return json.JSONDecoder(object_pairs_hook=_object, parse_float=number, parse_int=number, parse_constant=_constant)
 
 
 def read_decimal(value: object, what: str) -> Decimal:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +23,7 @@ from gateway.adapters.sources.mqtt.routes import Route, RouteTable
 from gateway.adapters.sources.mqtt.strangers import Strangers
 from gateway.devices.advert import Advert
 from gateway.devices.dialects import DIALECTS, Dialect, Message, Said
+from gateway.devices.dialects.theengs import THEENGS
 from gateway.devices.procedures.untimed_records import UNTIMED_CHECKPOINT
 from gateway.model import (
     Context,
@@ -239,3 +241,18 @@ async def test_old_advertisements_are_not_handed_on() -> None:
     ]
     await decoder.decode([*old, Foreign(fresh, at + timedelta(seconds=1))], MemoryIntake())
     assert [at + timedelta(seconds=1)] == found
+
+
+def test_long_topics_are_not_remembered() -> None:
+    """A topic has up to 65535 bytes and whoever may publish chooses it: what is remembered stays small."""
+    theengs = Route(THEENGS, THEENGS.topics)
+    table = RouteTable([theengs])
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            topic = f"home/{number}{'x' * 20_000}/BTtoMQTT/AABBCCDDEEFF"
+            assert theengs is table.find(topic)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000

@@ -234,7 +234,7 @@ async def test_topics_bound_to_a_device(
     tmp_path: Path, addresses: dict[str, str], readings: int, reasons: list[QuarantineReason]
 ) -> None:
     """Bound topics are that device's, unless the payload names an address that is certainly not its own."""
-    bound = THEENGS | {"device": "scale"}
+    bound = THEENGS | {"device": "scale", "topics": [f"home/+/BTtoMQTT/{ADDRESS.replace(':', '')}"]}
     async with run_mosquitto(tmp_path) as broker:
         intake = await heard(broker, bound, captured("theengs/two_gateways")[:1], known=KnownAddresses(**addresses))
     assert (readings, reasons) == (len(of_scale(intake)), [each.reason for each in intake.quarantined])

@@ -136,3 +136,39 @@ def test_a_file_of_another_kind_is_read_as_lines(house: House) -> None:
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     status, _, err = house.run(str(path))
     assert (2, 2) == (status, err.count("not a JSON object"))
+
+
+ODD_NAMES = {
+    "a line break in an id": (
+        "odd.json",
+        '[{"type":"cbg","deviceId":"d","id":"a\\nb","time":"2026-03-01T00:00:00Z","units":"mg/dL","value":100},'
+        '{"type":"cbg","deviceId":"d","id":"good","time":"2026-03-01T00:05:00Z","units":"mg/dL","value":101}]',
+        1,
+    ),
+    "digits that are none of ours": (
+        "odd.csv",
+        (FIXTURES / "clarity.csv").read_text(encoding="utf-8").replace("6415", "64²5"),
+        5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ODD_NAMES))
+def test_one_odd_name_does_not_keep_its_neighbours_out(house: House, name: str) -> None:
+    """A row with a name that cannot be a record's is set aside, or named otherwise; the rest of the file is stored."""
+    title, text, count = ODD_NAMES[name]
+    (house.folder / title).write_text(text, encoding="utf-8")
+    status, out, err = house.run("--person", "camille", str(house.folder / title))
+    assert (2, f"  {count} new, 0 corrected, 0 known already.") == (status, out.splitlines()[-1])
+    assert 1 == len(err.splitlines())
+
+
+def test_a_device_of_a_file_writes_no_commands_to_the_terminal(house: House) -> None:
+    """What a file calls a device is shown only where it is plain text, and kept without what cannot be shown."""
+    text = (FIXTURES / "libreview.csv").read_text(encoding="utf-8").replace("FreeStyle Libre 2", "\x1b[2JLibre 2")
+    (house.folder / "odd.csv").write_text(text, encoding="utf-8")
+    _, out, err = house.run("--person", "camille", str(house.folder / "odd.csv"))
+    assert "\x1b" not in out + err
+    kept = house.rows("SELECT DISTINCT extra FROM reading")
+    assert kept
+    assert not any("\x1b" in str(each) or "\\u001b" in str(each) for each in kept)

@@ -19,7 +19,7 @@ from gateway.devices.files.shape import FileContents, FileFormat, FileOptions, F
 from gateway.devices.files.table import find_header, number, rows_after
 from gateway.devices.passerelle_fields import Refused
 from gateway.model import Context, DeviceKind, Metric, QuarantineReason, Unit
-from gateway.normalise.reported import Problem, ReportedRecord
+from gateway.normalise.reported import NO_CONTEXT, Problem, ReportedRecord
 
 __all__ = ["CLARITY"]
 
@@ -50,6 +50,7 @@ def _parse(text: str, options: FileOptions) -> FileContents:
     clocks: defaultdict[tuple[str, str], WallClock] = defaultdict(lambda: WallClock(options.zone))
     rows: list[FileRow] = []
     ignored: Counter[str] = Counter()
+    sources: dict[FileSource, FileSource] = {}
     for row in rows_after(text, header):
         kind = row.at(_TYPE).lower()
         if kind not in _TYPES:
@@ -57,6 +58,7 @@ def _parse(text: str, options: FileOptions) -> FileContents:
             continue
         transmitter = row.at(_TRANSMITTER)
         source = FileSource(transmitter or row.at(_SOURCE) or None, DeviceKind.CGM, row.at(_SOURCE) or "Dexcom")
+        source = sources.setdefault(source, source)
         time = parse_local(row.at(_TIME), "mdy")
         measurement = glucose_measurement(_TYPES[kind], row.at(_GLUCOSE), unit)
         if time is None or measurement is None:
@@ -67,12 +69,13 @@ def _parse(text: str, options: FileOptions) -> FileContents:
         device = source.name or ""
         placed = clocks[device, kind].place(time)
         seconds = row.at(_SECONDS)
-        if transmitter and seconds.isdigit():
+        if transmitter and seconds.isascii() and seconds.isdigit():
             name = f"{kind}-{seconds}"[:100]
         else:
             name = names[device].name(kind, placed, row.at(_GLUCOSE))
         rate = number(row.at(_RATE)) if has_rate and kind == "egv" else None
-        context = Context(trend_mg_dl_min=rate) if kind == "egv" else _TYPED_IN
+        context = NO_CONTEXT if rate is None else Context(trend_mg_dl_min=rate)
+        context = context if kind == "egv" else _TYPED_IN
         record = ReportedRecord(name, 0, placed, (measurement,), context)
         rows.append(FileRow(row.line, source, (record,), None, row.raw))
     return FileContents(tuple(rows), dict(ignored))

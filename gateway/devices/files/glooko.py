@@ -16,7 +16,7 @@ from gateway.devices.files.shape import FileContents, FileFormat, FileOptions, F
 from gateway.devices.files.table import find_header, rows_after
 from gateway.devices.passerelle_fields import Refused
 from gateway.model import Context, DeviceKind, Metric, QuarantineReason, Unit
-from gateway.normalise.reported import Problem, ReportedRecord
+from gateway.normalise.reported import NO_CONTEXT, Problem, ReportedRecord
 
 __all__ = ["GLOOKO"]
 
@@ -64,9 +64,11 @@ def _parse(text: str, options: FileOptions) -> FileContents:
     names: defaultdict[str, RecordNames] = defaultdict(RecordNames)
     clocks: defaultdict[str, WallClock] = defaultdict(lambda: WallClock(options.zone))
     rows: list[FileRow] = []
+    sources: dict[FileSource, FileSource] = {}
     for row in table:
         serial = row.at(serial_at)
         source = FileSource(serial or None, kind, "Glooko")
+        source = sources.setdefault(source, source)
         time = parse_local(row.at(0), order or "dmy")
         measurement = glucose_measurement(metric, row.at(column), unit)
         if time is None or measurement is None:
@@ -75,7 +77,7 @@ def _parse(text: str, options: FileOptions) -> FileContents:
             continue
         placed = clocks[serial].place(time)
         name = names[serial].name("cgm" if is_sensor else "bg", placed, row.at(column))
-        context = _TYPED_IN if row.at(manual_at).lower() in ("m", "true", "yes", "1") else Context()
+        context = _TYPED_IN if row.at(manual_at).lower() in ("m", "true", "yes", "1") else NO_CONTEXT
         record = ReportedRecord(name, 0, placed, (measurement,), context)
         rows.append(FileRow(row.line, source, (record,), None, row.raw))
     return FileContents(tuple(rows))

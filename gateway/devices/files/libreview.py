@@ -54,6 +54,8 @@ def _parse(text: str, options: FileOptions) -> FileContents:
     clocks: defaultdict[tuple[str, str], WallClock] = defaultdict(lambda: WallClock(options.zone))
     rows: list[FileRow] = []
     ignored: Counter[str] = Counter()
+    sources: dict[FileSource, FileSource] = {}
+    contexts: dict[FileSource, Context] = {}
     for row in table:
         kind = row.at(_TYPE)
         if kind not in _KINDS:
@@ -61,6 +63,7 @@ def _parse(text: str, options: FileOptions) -> FileContents:
             continue
         column, metric, word = _KINDS[kind]
         source = FileSource(row.at(_SERIAL) or None, DeviceKind.CGM, row.at(_DEVICE) or "FreeStyle Libre")
+        source = sources.setdefault(source, source)
         unit = glucose_unit(header.names[column]) or Unit.MG_DL
         time = parse_local(row.at(_TIME), order)
         measurement = glucose_measurement(metric, row.at(column), unit)
@@ -71,10 +74,14 @@ def _parse(text: str, options: FileOptions) -> FileContents:
         serial = source.name or ""
         placed = clocks[serial, kind].place(time)
         name = names[serial].name(word, placed, row.at(column))
-        context = Context(recorded_by=source.title[:64])
+        context = contexts.setdefault(source, Context(recorded_by=_printable(source.title)))
         record = ReportedRecord(name, 0, placed, (measurement,), context)
         rows.append(FileRow(row.line, source, (record,), None, row.raw))
     return FileContents(tuple(rows), dict(ignored))
+
+
+def _printable(title: str) -> str | None:
+    return "".join([letter for letter in title if letter.isprintable()])[:64].strip() or None
 
 
 def _bad(row: Cells, source: FileSource, what: str) -> FileRow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
@@ -17,6 +16,7 @@ _SEPARATORS = (",", ";", "\t")
 _HEADER_WITHIN = 20
 _LONGEST_LINE = 20_000
 _MOST_CELLS = 400
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _NUMBER = re.compile(r"-?[0-9]{1,12}(?:[.,][0-9]{1,20})?", re.ASCII)
 
 
@@ -79,9 +79,9 @@ def rows_after(text: str, header: _Header) -> Iterator[Cells]:
     Raises:
         Refused: a line is not such a table's.
     """
-    lines = io.StringIO(text, newline="")
+    lines = (match[0] for match in _LINE.finditer(text))  # one after the other: a file has a million
     for _ in range(header.line):
-        lines.readline()
+        next(lines, None)
     first = header.line + 1
     taken: list[str] = []
 

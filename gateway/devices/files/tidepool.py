@@ -9,6 +9,7 @@ Source: Tidepool platform documentation, data model, `cbg`, `smbg`, annotation `
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -32,6 +33,7 @@ _METRICS = {"cbg": Metric.GLUCOSE_INTERSTITIAL, "smbg": Metric.GLUCOSE_CAPILLARY
 _KINDS = {"cbg": DeviceKind.CGM, "smbg": DeviceKind.GLUCOSE_METER}
 _UNITS = {"mmol/L": Unit.MMOL_L, "mmol/l": Unit.MMOL_L, "mg/dL": Unit.MG_DL, "mg/dl": Unit.MG_DL}
 _BOUNDS = {"low": BoundKind.BELOW, "high": BoundKind.ABOVE}
+_ID = re.compile(r"[!-~]{1,100}")
 _MOST_DECIMALS = 2
 _LONGEST_RAW = 4000
 _LOOKED_AT = 4000
@@ -75,8 +77,8 @@ def _parse(text: str, _options: FileOptions) -> FileContents:
 
 def _record(item: dict[str, object], kind: str) -> ReportedRecord:
     identity = item.get("id")
-    if not isinstance(identity, str) or not 1 <= len(identity) <= 100 or not identity.isascii() or " " in identity:
-        raise Refused("id is missing")
+    if not isinstance(identity, str) or _ID.fullmatch(identity) is None:
+        raise Refused("id is not 1 to 100 printable ASCII characters without spaces")
     try:
         time = datetime.fromisoformat(str(item.get("time")))
     except ValueError:

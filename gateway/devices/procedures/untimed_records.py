@@ -38,6 +38,8 @@ SAME_WEIGH_IN: Final = timedelta(minutes=10)
 SAME_VALUE: Final = timedelta(minutes=2)
 JOIN_WINDOW: Final = timedelta(minutes=1)
 _WEIGH_INS_REMEMBERED: Final = 16
+_PEOPLE_REMEMBERED: Final = 16
+"""Of each the newest weigh-in, however many of others came since: a topic of one's own keeps it in the broker."""
 _OTHERS_REMEMBERED: Final = 8
 _STALE: Final = timedelta(minutes=2)
 """How far the durable instant of the last repeat may lag behind."""
@@ -73,13 +75,15 @@ class Heard(NamedTuple):
 
 @dataclass(slots=True)
 class _Told:
-    """One measurement that was told; `values`: a digest of what was said, by metric."""
+    """One measurement that was told; `values`: a digest of what was said, by metric; `user`: one of whose it was said
+    to be, empty where nothing was."""
 
     name: str
     origin: Origin
     heard_at: datetime
     values: dict[Metric, str]
     is_weigh_in: bool
+    user: str = ""
 
 
 class UntimedRecords:
@@ -171,7 +175,8 @@ class UntimedRecords:
         name = f"old-{_short(content, 8)}"
         if origin is Origin.LIVE:
             name = f"rx-{heard_at.isoformat()}-{_short(content, 4)}"
-        told = _Told(name, origin, heard_at, said, is_weigh_in)
+        user = untimed.context.user_name
+        told = _Told(name, origin, heard_at, said, is_weigh_in, "" if user is None else _short(user, 4))
         if not is_weigh_in:
             self._told = [each for each in self._told if each.is_weigh_in or each.values.keys() != said.keys()]
         self._told = _bounded([*self._told, told])
@@ -207,25 +212,29 @@ def _digest(measurement: ReportedMeasurement) -> str:
 
 
 def _bounded(told: list[_Told]) -> list[_Told]:
-    weigh_ins = [each for each in told if each.is_weigh_in][-_WEIGH_INS_REMEMBERED:]
+    weigh_ins = [each for each in told if each.is_weigh_in]
+    newest: dict[str, _Told] = {}
+    for each in reversed(weigh_ins):
+        if len(newest) < _PEOPLE_REMEMBERED:
+            newest.setdefault(each.user, each)
     others = [each for each in told if not each.is_weigh_in][-_OTHERS_REMEMBERED:]
-    kept = {id(each) for each in (*weigh_ins, *others)}
+    kept = {id(each) for each in (*weigh_ins[-_WEIGH_INS_REMEMBERED:], *newest.values(), *others)}
     return [each for each in told if id(each) in kept]
 
 
 def _written(told: _Told) -> str:
     values = ",".join(f"{metric.value}={digest}" for metric, digest in told.values.items())
-    return f"{told.name}|{told.origin.value}|{told.heard_at.isoformat()}|{int(told.is_weigh_in)}|{values}"
+    return f"{told.name}|{told.origin.value}|{told.heard_at.isoformat()}|{int(told.is_weigh_in)}|{values}|{told.user}"
 
 
 def _read(text: str) -> Iterator[_Told]:
     """What `_written` wrote; anything else is passed over."""
     for item in text.split():
         try:
-            name, origin, heard_at, is_weigh_in, values = item.split("|")
+            name, origin, heard_at, is_weigh_in, values, user = item.split("|")
             said = {_METRICS[metric]: digest for metric, digest in (pair.split("=") for pair in values.split(","))}
             at = datetime.fromisoformat(heard_at)
-            told = _Told(name, Origin(origin), at, said, is_weigh_in == "1")
+            told = _Told(name, Origin(origin), at, said, is_weigh_in == "1", user)
         except (KeyError, ValueError):
             continue
         if at.tzinfo is not None:

@@ -341,7 +341,7 @@ async def test_who_guesses_waits_and_who_knows_does_not(tmp_path: Path) -> None:
 
 async def test_many_who_guess_at_once_are_told_to_wait(tmp_path: Path) -> None:
     """Only so many answers are held back at once: further ones are 429, and the right secret is served meanwhile."""
-    async with site(tmp_path) as desk:
+    async with site(tmp_path, connections=200) as desk:
         guess = {"api-secret": "a guess"}
         guesses = [desk.ask("GET", "/api/v1/experiments/test", who=None, headers=guess) for _ in range(60)]
         tasks = [asyncio.create_task(each) for each in guesses]

@@ -16,7 +16,7 @@ from gateway.devices.procedures.untimed_records import (
     Origin,
     UntimedRecords,
 )
-from gateway.model import Metric, Unit
+from gateway.model import Context, Metric, Unit
 from gateway.normalise.reported import ReportedMeasurement
 
 AT = datetime(2026, 3, 1, 7, 12, tzinfo=UTC)
@@ -246,3 +246,22 @@ def test_a_message_twice_in_a_row_is_told_once(messages: list[tuple[Untimed, int
         heard_at = AT + timedelta(seconds=seconds)
         memory.hear(untimed, heard_at, origin)
         assert None is memory.hear(untimed, heard_at, origin).record
+
+
+def test_each_persons_retained_weigh_in_is_known_however_often_others_weigh_themselves() -> None:
+    """A guest weighs in once; the broker keeps that on the guest's topic, and brings it back after two months of
+    others: no second reading of it. How many people are remembered is bounded."""
+    guest = weight("92.10")._replace(context=Context(user_name="guest"))
+    memory = UntimedRecords()
+    assert memory.hear(guest, AT, Origin.LIVE).record is not None
+    for day in range(1, 61):
+        of_others = weight(f"61.{day}")._replace(context=Context(user_name="mum"))
+        assert memory.hear(of_others, AT + timedelta(days=day), Origin.LIVE).record is not None
+    memory = restarted(memory)
+    assert Heard() == memory.hear(guest, AT + timedelta(days=61), Origin.RETAINED)
+    for number in range(500):
+        stranger = weight(f"50.{number}")._replace(context=Context(user_name=f"user {number}"))
+        memory.hear(stranger, AT + timedelta(days=62 + number), Origin.QUEUED)
+    state = memory.mark()
+    assert state is not None
+    assert len(str(state["told"])) < 8000

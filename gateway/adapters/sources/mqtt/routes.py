@@ -15,6 +15,8 @@ from gateway.settings_mqtt_dialects import dialect_of
 __all__ = ["Route", "RouteTable", "routes_of"]
 
 _TOPICS_REMEMBERED: Final = 10_000
+_LONGEST_REMEMBERED: Final = 256
+"""A topic may have 65535 bytes; programs that measure something use far fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,9 @@ class RouteTable:
         try:
             return self._known[topic]
         except KeyError:
-            if len(self._known) >= _TOPICS_REMEMBERED:
-                self._known.clear()
             found = next((r for r in self._routes if any(matches(each, topic) for each in r.topics)), None)
-            self._known[topic] = found
+            if len(topic) <= _LONGEST_REMEMBERED:
+                if len(self._known) >= _TOPICS_REMEMBERED:
+                    self._known.clear()
+                self._known[topic] = found
             return found

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import simplejson
 from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError
 
-__all__ = ["EPOCH", "Refusal", "answer", "compact", "http_date", "is_unchanged", "milliseconds", "result"]
+__all__ = ["EPOCH", "Refusal", "answer", "beside", "compact", "http_date", "is_unchanged", "milliseconds", "result"]
 
+T = TypeVar("T")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGE: Final = 200
-"""Documents from which on an answer is written beside the event loop."""
+"""Documents from which on they are read and written beside the event loop."""
 
 
 class Refusal(GatewayError):
@@ -53,16 +54,20 @@ def compact(data: object) -> str:
     return simplejson.dumps(data, use_decimal=True, separators=(",", ":"))
 
 
+async def beside(work: Callable[[], T], size: int) -> T:
+    """The result of `work`; in a thread where it has to do with many documents, so that others have their turn."""
+    return await asyncio.to_thread(work) if size >= _LARGE else work()
+
+
 async def answer(data: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """JSON as it stands (v1); a long list is written in a thread."""
-    is_long = type(data) is list and len(data) >= _LARGE
-    text = await asyncio.to_thread(compact, data) if is_long else compact(data)
+    text = await beside(lambda: compact(data), len(data) if type(data) is list else 1)
     return web.Response(text=text, status=status, content_type="application/json", headers=headers)
 
 
 async def result(data: object, *, headers: Mapping[str, str] | None = None) -> web.Response:
     """JSON in the envelope of v3: `{"status": 200, "result": ...}`."""
-    text = await asyncio.to_thread(compact, data) if type(data) is list and len(data) >= _LARGE else compact(data)
+    text = await beside(lambda: compact(data), len(data) if type(data) is list else 1)
     return web.Response(
         text=f'{{"status":200,"result":{text}}}', status=200, content_type="application/json", headers=headers
     )
@@ -82,7 +87,7 @@ def is_unchanged(request: web.Request, modified_at: datetime, header: str = hdrs
     """Whether the client's `header` names the second of `modified_at` or a later one."""
     try:
         known = parsedate_to_datetime(request.headers.get(header, ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     if known.tzinfo is None:
         known = known.replace(tzinfo=UTC)

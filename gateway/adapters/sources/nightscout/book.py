@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
+from gateway.adapters.sources.nightscout.answers import beside
 from gateway.clinical.one_stream import NEAR
 from gateway.clinical.twins import told_once
 from gateway.devices.nightscout import (
@@ -75,17 +77,31 @@ class EntryBook:
             )
             is_cut = len(found) == min(limit, _MOST_READ)
             edge = found[-1].reading.effective_at if is_cut else None
-            documents = [
-                document
-                for each, change in self._told(person_id, found)
-                if (edge is None or abs(each.reading.effective_at - edge) > _BEFORE)
-                and start <= each.reading.effective_at
-                and (end is None or each.reading.effective_at < end)
-                and query.accepts(document := tell(each) | _said_of(each, change))
-            ]
+            answering = partial(self._answering, person_id, query, found, start, end, edge, tell)
+            documents = await beside(answering, len(found))
             if len(documents) >= wanted or not is_cut or limit >= _MOST_READ:
-                return query.answer(documents)[:MOST_ANSWERED]
+                return (await beside(partial(query.answer, documents), len(documents)))[:MOST_ANSWERED]
             limit *= 4
+
+    def _answering(
+        self,
+        person_id: PersonId,
+        query: EntryQuery,
+        found: list[StoredReading],
+        start: datetime,
+        end: datetime | None,
+        edge: datetime | None,
+        tell: Callable[[StoredReading], dict[str, object]],
+    ) -> list[dict[str, object]]:
+        """The documents of `found` that lie in the time asked for, away from where it was cut, and are accepted."""
+        return [
+            document
+            for each, change in self._told(person_id, found)
+            if (edge is None or abs(each.reading.effective_at - edge) > _BEFORE)
+            and start <= each.reading.effective_at
+            and (end is None or each.reading.effective_at < end)
+            and query.accepts(document := tell(each) | _said_of(each, change))
+        ]
 
     def _told(self, person_id: PersonId, found: list[StoredReading]) -> list[tuple[StoredReading, Change | None]]:
         """What is told of it, oldest first; of several devices that tell the same, one."""
@@ -123,8 +139,12 @@ class EntryBook:
 
         This is how two stores are kept alike, so that every device's entries are in it.
         """
-        found = await self._readings.changed(person_id, GLUCOSE, after=after, limit=limit)
-        return [entry_v3_of(each) for each in found if _is_told(each) or each.reading.absent is Absent.WITHDRAWN]
+        while found := await self._readings.changed(person_id, GLUCOSE, after=after, limit=limit):
+            told = [entry_v3_of(each) for each in found if _is_told(each) or each.reading.absent is Absent.WITHDRAWN]
+            if told:
+                return told
+            after = found[-1].reading.received_at  # an empty answer says that there is nothing more
+        return []
 
     async def last_change(self, person_id: PersonId) -> datetime | None:
         """When the newest of it was received."""

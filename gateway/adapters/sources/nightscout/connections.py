@@ -1,5 +1,7 @@
 """The connections to our listener: how many, from where, and how long one may stay silent before it asks anything.
 
+One address has half of them at most: one machine alone cannot shut out the phones of the house.
+
 aiohttp bounds the time between two requests, not the time before the first: somebody who opens connections and says
 nothing would keep them for ever.
 """
@@ -7,6 +9,7 @@ nothing would keep them for ever.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -16,6 +19,7 @@ import structlog
 __all__ = ["Connections"]
 
 _LOGGED_EVERY_S: Final = 60.0
+_LEAST_PER_ADDRESS: Final = 8
 _log = structlog.get_logger()
 
 
@@ -30,9 +34,11 @@ class Connections:
 
     def __init__(self, *, most: int, first_request_s: float, is_private: bool) -> None:
         self.most = most
+        self.most_of_one = max(_LEAST_PER_ADDRESS, most // 2)
         self.first_request_s = first_request_s
         self.is_private = is_private
         self._open: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
+        self._addresses: Counter[str] = Counter()
         self._logged_at: float | None = None
         self.turned_away = 0
         """Connections closed because there were too many, or because of where they came from."""
@@ -54,11 +60,14 @@ class Connections:
 
     def opened(self, transport: asyncio.Transport) -> bool:
         """Whether the connection may stay; otherwise it is closed."""
-        if len(self._open) >= self.most or (self.is_private and not _is_private(transport)):
+        address = _address_of(transport)
+        is_too_many = len(self._open) >= self.most or self._addresses[address] >= self.most_of_one
+        if is_too_many or (self.is_private and not _is_private(address)):
             self.turned_away += 1
             self._tell()
             transport.abort()
             return False
+        self._addresses[address] += 1
         loop = asyncio.get_running_loop()
         self._open[transport] = loop.call_later(self.first_request_s, self._give_up, transport)
         return True
@@ -67,6 +76,10 @@ class Connections:
         """The connection is gone."""
         if (timer := self._open.pop(transport, None)) is not None:
             timer.cancel()
+            address = _address_of(transport)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
 
     def _give_up(self, transport: asyncio.Transport) -> None:
         self.silent += 1
@@ -117,11 +130,16 @@ class _Watched(asyncio.Protocol):
             self._inner.resume_writing()
 
 
-def _is_private(transport: asyncio.Transport) -> bool:
+def _address_of(transport: asyncio.BaseTransport) -> str:
+    """Of the other side; empty: not known."""
     peer = transport.get_extra_info("peername")
+    return str(peer[0]).partition("%")[0] if isinstance(peer, tuple) and peer else ""
+
+
+def _is_private(text: str) -> bool:
     try:
-        address = ip_address(str(peer[0]).partition("%")[0])
-    except (TypeError, IndexError, ValueError):
+        address = ip_address(text)
+    except ValueError:
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

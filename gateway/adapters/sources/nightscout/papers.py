@@ -30,6 +30,8 @@ _MOST_TOLD: Final = 8_388_608
 """Characters of documents in one answer; what follows is left for the next question."""
 _MOST_READ: Final = 5_000
 _LONGEST_NAME: Final = 128
+_LONGEST_NUMBER: Final = 128
+"""Of what we wrote ourselves: `123e30` is longer as `1.23E+32`."""
 _BY_TIME: Final = frozenset({"date", "created_at", "mills", "timestamp"})
 _TIMES: Final = ("created_at", "date", "mills", "timestamp", "startDate", "dateString")
 _KIND: Final[Mapping[str, str]] = {"treatments": "eventType", "devicestatus": "device"}
@@ -167,7 +169,7 @@ class Papers:
 
 
 def _content(kept: KeptDocument) -> dict[str, object]:
-    content = strict_json(kept.content.encode())
+    content = strict_json(kept.content.encode(), longest_number=_LONGEST_NUMBER)
     return content if type(content) is dict else {}
 
 

@@ -25,6 +25,7 @@ __all__ = ["CHANNEL", "NightscoutRedecoder"]
 CHANNEL = "nightscout/"
 """How the channels of its payloads begin."""
 
+_LONGEST_NUMBER = 128
 _PROVENANCE = Provenance(SourceKind.HTTP, DECODER)
 
 
@@ -46,7 +47,7 @@ class NightscoutRedecoder:
         if raw.device_id is None:
             return Redecoded(Batch(), "nobody noted which token it came with")
         try:
-            document = strict_json(raw.payload)
+            document = strict_json(raw.payload, longest_number=_LONGEST_NUMBER)
         except Refused as error:
             return Redecoded(Batch(quarantined=(Quarantined(raw, error.reason, str(error)),)))
         contact = Contact(

@@ -44,6 +44,8 @@ __all__ = ["NightscoutIntake", "NightscoutReport", "NightscoutStores"]
 
 _SHUTDOWN_S: Final = 2.0
 _KEEP_ALIVE_S: Final = 75.0
+_LINGERING_S: Final = 2.0
+"""How long what nobody wants to have is read (and unpacked) after the answer, so that the client sees the answer."""
 _PURGE_EVERY_S: Final = 6 * 3600.0
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -154,6 +156,7 @@ class NightscoutIntake:
             logger=_silent,
             shutdown_timeout=_SHUTDOWN_S,
             keepalive_timeout=_KEEP_ALIVE_S,
+            lingering_time=_LINGERING_S,
             handler_cancellation=False,  # an upload that is being stored is stored, though its sender hung up
         )
         await runner.setup()

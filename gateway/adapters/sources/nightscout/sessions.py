@@ -48,6 +48,8 @@ class Sessions:
         """The access token that a session belongs to; None: not ours, changed, or over."""
         import jwt
 
+        if not text.isascii():
+            return None
         try:
             claims = jwt.decode(
                 text,

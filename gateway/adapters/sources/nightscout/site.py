@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -31,6 +31,10 @@ VERSION: Final = "15.0.2"
 _SMALL: Final = 65_536
 _LARGE_AT_ONCE: Final = 2
 _IN_THREAD_FROM: Final = 262_144
+_LONGEST_NUMBER: Final = 64
+"""Swift writes a `Decimal` with up to 38 digits (Trio's states of devices)."""
+_DEEPEST: Final = 100
+"""As in Mongo. What is taken in must be written and read again, however deep the caller stands then."""
 _CREDENTIALS: Final = ("secret", "token")
 
 
@@ -131,9 +135,21 @@ class Site:
 
 
 async def _parsed(body: bytes) -> object:
-    if len(body) < _IN_THREAD_FROM:
-        return strict_json(body)
-    return await asyncio.to_thread(strict_json, body)
+    return _read(body) if len(body) < _IN_THREAD_FROM else await asyncio.to_thread(_read, body)
+
+
+def _read(body: bytes) -> object:
+    document = strict_json(body, longest_number=_LONGEST_NUMBER)
+    level = [document]
+    for _ in range(_DEEPEST + 1):
+        level = [each for holder in level if isinstance(holder, list | dict) for each in _held_by(holder)]
+        if not level:
+            return document
+    raise Refused("nested too deeply")
+
+
+def _held_by(holder: list[object] | dict[str, object]) -> Iterable[object]:
+    return holder if isinstance(holder, list) else holder.values()
 
 
 def _forget_credentials(document: object) -> None:

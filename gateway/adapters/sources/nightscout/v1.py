@@ -14,7 +14,15 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway import __version__
-from gateway.adapters.sources.nightscout.answers import EPOCH, Refusal, answer, http_date, is_unchanged, milliseconds
+from gateway.adapters.sources.nightscout.answers import (
+    EPOCH,
+    Refusal,
+    answer,
+    beside,
+    http_date,
+    is_unchanged,
+    milliseconds,
+)
 from gateway.adapters.sources.nightscout.papers import names_in
 from gateway.adapters.sources.nightscout.site import SITE, VERSION
 from gateway.devices.nightscout import (
@@ -164,9 +172,10 @@ async def _post_entries(request: web.Request) -> web.Response:
     if type(document) not in (dict, list):
         raise Refusal(400, "Bad or missing request body", "neither an object nor an array")
     items = site.bounded(document if type(document) is list else [document] if document else [], _MOST_ENTRIES)
-    entries = parse_entries(items)
+    entries = await beside(lambda: parse_entries(items), len(items))
     await site.uploads.store(token, entries, f"{_CHANNEL}/entries")
-    return await answer([_stored(entry) for entry in entries if entry.document])
+    stored = await beside(lambda: [_stored(entry) for entry in entries if entry.document], len(entries))
+    return await answer(stored)
 
 
 def _stored(entry: ParsedEntry) -> dict[str, object]:

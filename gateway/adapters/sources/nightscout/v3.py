@@ -175,7 +175,7 @@ def _must_be_valid(document: Mapping[str, object], *, is_patch: bool = False) ->
         raise Refusal(400, "Bad or missing date field")
     if not (is_patch and app is None) and not (type(app) is str and app.strip()):
         raise Refusal(400, "Bad or missing app field")
-    if offset is not None and not (type(offset) is Decimal and abs(offset) <= _MOST_OFFSET_MIN):
+    if offset is not None and not (type(offset) is Decimal and -_MOST_OFFSET_MIN <= offset <= _MOST_OFFSET_MIN):
         raise Refusal(400, "Bad or missing utcOffset field")
 
 
