@@ -202,6 +202,7 @@ def weigh_in_of(stored: StoredWeighIn) -> WeighIn:
     masses = [each for each in readings if each.metric is Metric.BODY_MASS and each.value is not None]
     shown = max(masses, key=lambda each: (each.effective_at, each.received_at)) if masses else readings[0]
     ohms = [each.value for each in readings if each.metric is Metric.IMPEDANCE and each.value is not None]
+    is_remembered = shown.provenance.source in _REMEMBERING
     local, known_since = shown.local_time, stored.acquainted_at
     return WeighIn(
         device_id=stored.device_id,
@@ -215,8 +216,8 @@ def weigh_in_of(stored: StoredWeighIn) -> WeighIn:
         user_name=next((r.context.user_name for r in readings if r.context.user_name is not None), None),
         is_live=shown.is_result and abs(shown.received_at - shown.effective_at) <= _LIVE_WITHIN,
         is_unauthenticated=any(UNAUTHENTICATED in each.context.status for each in readings),
-        before_enrolment=shown.provenance.source in _REMEMBERING
-        and (not shown.is_result or (known_since is not None and shown.effective_at < known_since - _LIVE_WITHIN)),
+        before_enrolment=is_remembered and known_since is not None and shown.effective_at < known_since - _LIVE_WITHIN,
+        is_time_known=shown.is_result or not is_remembered,
     )
 
 

@@ -154,6 +154,8 @@ def _doubt(
         return "no_mass"
     if mass_kg > _HEAVIEST_KG:
         return "implausible_mass"
+    if not weigh_in.is_time_known and not best.is_identified:
+        return "time_unknown"
     if weigh_in.before_enrolment and not best.is_identified:
         return "memory_before_enrolment"
     needed = policy.file_above_unauthenticated if weigh_in.is_unauthenticated else policy.file_above

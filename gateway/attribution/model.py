@@ -29,6 +29,7 @@ class WeighIn:
         is_live: told when it happened, not read out of a memory later.
         is_unauthenticated: anyone nearby could have sent it.
         before_enrolment: from a memory, older than the gateway's acquaintance with the scale.
+        is_time_known: False while nobody knows when it was; `at` is then when it was told.
     """
 
     device_id: DeviceId
@@ -43,6 +44,7 @@ class WeighIn:
     is_live: bool
     is_unauthenticated: bool
     before_enrolment: bool
+    is_time_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,10 @@ WEIGH_IN_WORDS: Final[dict[str, tuple[str, str]]] = {
         "Elle date d'avant : la balance l'avait en mémoire quand elle a été ajoutée.",
         "It is older: the scale had it in memory when it was added.",
     ),
+    "weigh_in_why_time_unknown": (
+        "On ne sait pas quand : la balance ou la passerelle n'avait pas l'heure.",
+        "Nobody knows when it was: the scale or the gateway did not have the time.",
+    ),
     "weigh_in_why_may_be_somebody_else": (
         "Ce pourrait être une visite, un enfant, une valise.",
         "It may be a guest, a child, a suitcase.",

@@ -38,7 +38,7 @@ _RECORDS: Final = 30
 _MOST_AT_ONCE: Final = 1000
 _FEWEST_TOGETHER: Final = 3
 _APART_KG: Final = Decimal(3)
-_UNKNOWN_YET: Final = frozenset({"memory_before_enrolment", "no_history"})
+_UNKNOWN_YET: Final = frozenset({"memory_before_enrolment", "no_history", "time_unknown"})
 _HIGHEST_NUMBER: Final = 2**62
 
 

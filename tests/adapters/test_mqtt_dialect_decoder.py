@@ -82,6 +82,18 @@ async def test_a_storm(is_duplicate: bool) -> None:
     assert 2 == len(intake.readings)
 
 
+async def test_a_clock_that_is_set_makes_no_second_weigh_in() -> None:
+    """E6: what is told again just after the hub has found the time is the weigh-in of before, whatever the step."""
+    (line, *_) = captured("theengs/weigh_in")
+    decoder, intake = decoder_of("theengs"), MemoryIntake()
+    message = Publish(line.topic, line.payload, 1, 7, False, False)
+    wrong, right = datetime(2025, 12, 31, 10, tzinfo=UTC), datetime(2026, 6, 1, 10, tzinfo=UTC)
+    for at, is_trusted in ((wrong, False), (wrong + timedelta(seconds=20), False), (right, True)):
+        batch, _ = await decoder.decode([Foreign(message, at)], intake, clock_is_trusted=is_trusted)
+        await intake.submit(batch)
+    assert 1 == len([reading for reading in intake.readings.values() if reading.metric is Metric.BODY_MASS])
+
+
 def named(topic: str) -> str | None:
     return None if topic.endswith("nobody") else ADDRESS
 

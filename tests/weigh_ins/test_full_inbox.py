@@ -12,7 +12,17 @@ import pytest
 from weigh_in_kit import ANNE, NOW, SHARED, House, house, reading
 
 from gateway.attribution import Candidate, Verdict, WeighIn, attribute
-from gateway.model import Batch, DecisionSource, Provenance, Reading, SourceKind, WeighInState
+from gateway.model import (
+    Batch,
+    DecisionSource,
+    Provenance,
+    Reading,
+    SourceKind,
+    StoredWeighIn,
+    TimeMethod,
+    TimeQuality,
+    WeighInState,
+)
 
 PAGE = DecisionSource.PAGE
 OWNED = replace(SHARED, person_id=ANNE, candidates=(ANNE,))
@@ -124,3 +134,41 @@ async def test_thinking_again_leaves_no_trace(tmp_path: Path) -> None:
         for n in range(4):
             await home.weigh(f"anne-now-{n}", f"62.{n}", minute=50 + n)
         assert before == await home.store.attributions.history(number)
+
+
+async def test_one_whose_time_becomes_known_is_asked_about_again(tmp_path: Path) -> None:
+    """E6, F4: received before the hub had the time, it waits for want of its time; once known, it is filed."""
+    async with house(tmp_path) as home:
+        await home.live_together(days=10)
+        wrong = NOW - timedelta(days=200)
+        untimed = replace(
+            reading("early", "62.1", at=wrong),
+            time_quality=TimeQuality.UNKNOWN,
+            time_method=TimeMethod.RECEPTION,
+            device_time=None,
+        )
+        await home.measure(untimed)
+        waiting = await home.find("early")
+        assert (WeighInState.WAITING, "time_unknown") == (waiting.state, _reasons(waiting)[0])
+        (stored,) = [
+            each
+            for each in await home.store.readings.readings(device_id=SHARED.device_id)
+            if each.reading.record_key == "early"
+        ]
+        at = NOW - timedelta(hours=2)
+        known = replace(
+            stored.reading,
+            effective_at=at,
+            time_quality=TimeQuality.RECEIVED,
+            time_method=TimeMethod.RECEPTION_REPAIRED,
+        )
+        assert 1 == await home.store.readings.retime([(stored, known)])
+        await home.attributor.look()
+        assert ANNE == await home.whose("early")
+
+
+def _reasons(stored: StoredWeighIn) -> list[str]:
+    assert stored.decision is not None
+    reasons = stored.decision.evidence["reasons"]
+    assert isinstance(reasons, list)
+    return [str(each) for each in reasons]

@@ -128,6 +128,7 @@ class DialectDecoder:
         self._strangers = strangers or Strangers()
         self._memories: dict[DeviceId, UntimedRecords] = {}
         self._mismatches: set[DeviceId] = set()
+        self._was_trusted = True
 
     async def decode(
         self, messages: Sequence[Foreign], intake: Intake, *, clock_is_trusted: bool = True
@@ -142,6 +143,10 @@ class DialectDecoder:
             for foreign in messages
             if (route := self._table.find(foreign.message.topic)) is not None
         ]
+        if clock_is_trusted is not self._was_trusted:
+            self._was_trusted = clock_is_trusted
+            for memory in self._memories.values():
+                memory.interrupt()  # the clock has stepped: how long ago the last word was cannot be told by it
         harvest = _Harvest()
         for each in decoded:
             self._take(each, harvest, clock_is_trusted=clock_is_trusted)

@@ -77,13 +77,14 @@ class MqttCounters:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Messages of one wake-up; `size` is the sum of their payloads in bytes."""
+    """Messages of one wake-up; `size` is the sum of their payloads in bytes, `is_trusted` whether `received_at` is."""
 
     connection: MqttConnection
     messages: list[Publish]
     size: int
     received_at: datetime
     is_backlog: bool
+    is_trusted: bool
 
 
 class MqttSource:
@@ -237,14 +238,15 @@ class MqttSource:
             self._backlog.stopped(now)
         self._drained.clear()
         is_backlog = self._backlog.is_draining(now)
-        self._groups.append(_Group(connection, messages, size, self._clock.now(), is_backlog))
+        is_trusted = self._clock.is_trusted
+        self._groups.append(_Group(connection, messages, size, self._clock.now(), is_backlog, is_trusted))
         self._arrived.set()
 
     async def _decode(self, intake: Intake, tasks: asyncio.TaskGroup) -> None:
         while True:
             await self._arrived.wait()
             groups = self._take()
-            clock_is_trusted = self._clock.is_trusted
+            clock_is_trusted = groups[0].is_trusted
             batch, sightings, foreign = self._decoder.decode(
                 [(g.messages, g.received_at) for g in groups], clock_is_trusted=clock_is_trusted
             )
@@ -277,9 +279,14 @@ class MqttSource:
                 delay_s = min(_LONGEST_STORE_RETRY_S, 2 * delay_s)
 
     def _take(self) -> list[_Group]:
+        """Groups for one batch: by one clock, which was believed for all of them or for none."""
         taken = [self._groups.popleft()]
         count = len(taken[0].messages)
-        while self._groups and count + len(self._groups[0].messages) <= _LARGEST_BATCH:
+        while (
+            self._groups
+            and count + len(self._groups[0].messages) <= _LARGEST_BATCH
+            and self._groups[0].is_trusted is taken[0].is_trusted
+        ):
             taken.append(self._groups.popleft())
             count += len(taken[-1].messages)
         if not self._groups:

@@ -56,7 +56,8 @@ UPDATE device SET acquainted_at = (
 INSERT INTO device_candidate SELECT id, person FROM device WHERE is_by_evidence AND person <> 0;
 ALTER TABLE change ADD COLUMN corrected INTEGER NOT NULL DEFAULT 0;
 CREATE TRIGGER reading_to_ask_about AFTER UPDATE ON reading
-WHEN NEW.person = 0 AND OLD.person = 0 AND (OLD.digest <> NEW.digest OR OLD.effective_at <> NEW.effective_at)
+WHEN NEW.person = 0 AND OLD.person = 0 AND (OLD.digest <> NEW.digest OR OLD.effective_at <> NEW.effective_at
+  OR OLD.time_quality <> NEW.time_quality)
 BEGIN
   UPDATE change SET corrected = corrected + 1;
 END;
