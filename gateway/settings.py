@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from gateway.errors import ConfigurationError
 from gateway.model import Device, DeviceId, DeviceKind, Person, PersonId, Unit, is_identifier
 from gateway.settings_mappings import MappingSettings
-from gateway.settings_mqtt_dialects import DialectSettings, check_filters
+from gateway.settings_mqtt_dialects import DialectSettings, check_devices, check_filters
 from gateway.settings_nightscout import NightscoutSettings
 from gateway.settings_people import TravelSettings, Zone, zone_lived_in
 
@@ -330,12 +330,8 @@ class Settings(_Section):
             if len(set(ids)) != len(ids):
                 twice = sorted({i for i in ids if ids.count(i) > 1})
                 raise ValueError(f"{what}: {', '.join(twice)} appears twice")
-        devices = {d.id for d in self.devices}
-        spoken_of = [(f"dialects[{at}]", each.device) for at, each in enumerate(self.mqtt.dialects)]
-        spoken_of += [(f"mappings[{at}]", each.device) for at, each in enumerate(self.mqtt.mappings)]
-        for where, name in spoken_of:
-            if name is not None and name not in devices:
-                raise ValueError(f"mqtt.{where}.device: nothing called {name!r} under [[devices]]")
+        addresses = {device.id: device.address for device in self.devices}
+        check_devices(self.mqtt.dialects, [each.device for each in self.mqtt.mappings], addresses)
         known = {p.id for p in self.people}
         for device in self.devices:
             for person in (*device.candidates, *device.users.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -11,7 +11,7 @@ from gateway.devices.dialects import DIALECTS, Dialect, Entity
 from gateway.devices.dialects.topics import filter_fault, overlap
 from gateway.model import Metric, Unit, is_identifier
 
-__all__ = ["DialectSettings", "EntitySettings", "check_filters", "dialect_of"]
+__all__ = ["DialectSettings", "EntitySettings", "check_devices", "check_filters", "dialect_of"]
 
 _EXAMPLE = "AA:BB:CC:DD:EE:FF"
 _BY_NAME = {dialect.name: dialect for dialect in DIALECTS}
@@ -123,6 +123,32 @@ def check_filters(topic_root: str, sections: Iterable[tuple[str, Sequence[str]]]
                         f"{path}: the topics {each!r} overlap {other!r} of {other_path}; name narrower topics"
                     )
             taken.append((path, each))
+
+
+def check_devices(
+    dialects: Sequence[DialectSettings], mappings: Sequence[str | None], addresses: Mapping[str, str | None]
+) -> None:
+    """Every device that topics are bound to is there, and has its address where only the payload says who speaks.
+
+    Args:
+        dialects: the section `[[mqtt.dialects]]`.
+        mappings: the device of each of `[[mqtt.mappings]]`.
+        addresses: every configured device, and its Bluetooth address.
+
+    Raises:
+        ValueError: one is not; the sentence names it.
+    """
+    bound = [(f"dialects[{at}]", each.device) for at, each in enumerate(dialects)]
+    bound += [(f"mappings[{at}]", each) for at, each in enumerate(mappings)]
+    for where, name in bound:
+        if name is not None and name not in addresses:
+            raise ValueError(f"mqtt.{where}.device: nothing called {name!r} under [[devices]]")
+    for at, each in enumerate(dialects):
+        if _BY_NAME[each.dialect].needs_address and each.device is not None and addresses[each.device] is None:
+            raise ValueError(
+                f"mqtt.dialects[{at}].device: {each.dialect} tells every scale in reach, the neighbours' too; give"
+                f" {each.device!r} its address under [[devices]]"
+            )
 
 
 def _names_devices(dialect: Dialect, topic_filter: str) -> bool:

@@ -13,6 +13,7 @@ from gateway.settings_mqtt_dialects import dialect_of
 SCALE = '[[devices]]\nid = "scale"\nkind = "scale"\nname = "Pèse-personne"\n'
 THEENGS = '[[mqtt.dialects]]\ndialect = "theengs"\n'
 ESPHOME = '[[mqtt.dialects]]\ndialect = "esphome_miscale"\n'
+TASMOTA = '[[mqtt.dialects]]\ndialect = "tasmota"\ndevice = "scale"\n'
 HOME_ASSISTANT = '[[mqtt.dialects]]\ndialect = "ha_statestream"\ndevice = "scale"\n'
 ENTITY = '[[mqtt.dialects.entities]]\nentity = "sensor.scale"\nmetric = "body_mass"\nunit = "kg"\n'
 
@@ -48,6 +49,7 @@ def test_a_sound_configuration(tmp_path: Path) -> None:
         (THEENGS + 'device = "scale"\n' + SCALE, "mqtt.dialects[0]", "those of every scale in reach"),
         (THEENGS + 'device = "scale"\ntopics = ["home/#"]\n' + SCALE, "mqtt.dialects[0]", "the neighbours' too"),
         (ESPHOME, "mqtt.dialects[0]", "give device"),
+        (TASMOTA + SCALE, "", "give 'scale' its address"),
         (HOME_ASSISTANT + SCALE, "mqtt.dialects[0]", "needs entities"),
         (THEENGS + ENTITY, "mqtt.dialects[0]", "takes no entities"),
         (HOME_ASSISTANT + ENTITY + ENTITY + SCALE, "mqtt.dialects[0]", "appears twice"),

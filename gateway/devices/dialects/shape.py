@@ -90,6 +90,8 @@ class Dialect:
         decode: total: whatever the message is, the answer is a `Said`.
         configured: the same dialect for bare numbers that the configuration explains; None: it explains itself.
         needs_entities: without such an explanation it says nothing.
+        needs_address: its topics are of everything in reach, and only the payload says which device speaks: the device
+            that they are bound to needs its address, or the neighbour's would be taken for it.
     """
 
     name: str
@@ -99,3 +101,4 @@ class Dialect:
     decode: Callable[[Message], Said]
     configured: Callable[[tuple[Entity, ...]], Dialect] | None = None
     needs_entities: bool = False
+    needs_address: bool = False

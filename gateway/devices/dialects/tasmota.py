@@ -110,5 +110,6 @@ TASMOTA = Dialect(
     title="Tasmota (Bluetooth for ESP32)",
     topics=("stat/+/SENSOR",),
     address_of=no_address,
+    needs_address=True,
     decode=_decode,
 )
