@@ -93,6 +93,8 @@ async def _add(arguments: argparse.Namespace) -> int:
         write_line(line)
     if not settings.nightscout.enabled:
         write_line("The listener is off: write enabled = true under [nightscout] and start the gateway again.")
+    elif settings.nightscout.host in ("127.0.0.1", "::1", "localhost"):
+        write_line('It listens to this machine only; for a phone of the house set host = "0.0.0.0" under [nightscout].')
     return 0
 
 
