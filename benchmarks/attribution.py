@@ -1,6 +1,6 @@
 """Whose weigh-in it is, on simulated households: how much is filed without asking, and how much of that is wrong.
 
-    python benchmarks/attribution.py [--homes 24] [--first 2000] [--workers 2] [--result FILE]
+    python benchmarks/attribution.py [--homes 80] [--first 4000] [--workers 2] [--result FILE]
 
 Every household begins with an empty store and lives for half a year with its inbox (`gateway/sandbox/households.py`,
 `household_life.py`). What is filed wrongly is never noticed and stays in the history. The thresholds were
@@ -286,8 +286,8 @@ def page(seeds: Sequence[int], workers: int) -> str:
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--homes", type=int, default=24, help="of each row")
-    parser.add_argument("--first", type=int, default=2000, help="seed")
+    parser.add_argument("--homes", type=int, default=80, help="of each row")
+    parser.add_argument("--first", type=int, default=4000, help="seed")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
