@@ -93,16 +93,22 @@ class Attributor:
         """
         total = 0
         while (mark := await self._attributions.mark()) != self._seen:
-            while kept := await self._decide(await self._attributions.undecided(WeighInState.NEW, limit=_CHUNK), {}):
+            while kept := await self._decide(chunk := await self._new(), {}):
                 total += len(kept)
+            left = {stored.number for stored in chunk}
             if only_new:
                 break
             mark, kept = await self._attributions.mark(), await self._round()
             total += len(kept)
             after = await self._attributions.mark()
+            if {stored.number for stored in await self._new()} - left:
+                continue  # it came while what waits was looked at, and is in `after`
             is_ours = after == (mark[0] + len(kept), *mark[1:]) and WeighInState.FILED not in kept
             self._seen = after if is_ours else mark  # beginning to wait is nothing that others could learn from
         return total
+
+    async def _new(self) -> list[StoredWeighIn]:
+        return await self._attributions.undecided(WeighInState.NEW, limit=_CHUNK)
 
     async def _round(self) -> list[WeighInState]:
         """One look at everything that waits, however much it is; the states of the answers that are new."""

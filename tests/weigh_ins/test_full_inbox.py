@@ -167,6 +167,28 @@ async def test_one_whose_time_becomes_known_is_asked_about_again(tmp_path: Path)
         assert ANNE == await home.whose("early")
 
 
+async def test_one_that_comes_in_the_middle_of_a_look_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed after the new ones were read and before the look ends is not taken for seen."""
+    async with house(tmp_path) as home:
+        await home.live_together(days=10)
+        undecided = home.store.attributions.undecided
+        late = [reading("late", "62.1", at=NOW - timedelta(hours=2))]
+
+        async def commit_after(*arguments: object, **options: object) -> object:
+            found = await undecided(*arguments, **options)  # type: ignore[arg-type]
+            if late and not found and arguments[0] is WeighInState.NEW:
+                await _commit(home, late.pop())
+            return found
+
+        monkeypatch.setattr(home.store.attributions, "undecided", commit_after)
+        await _commit(home, *mornings("guest", "31", range(400, 402)))
+        await home.attributor.look()
+        await home.attributor.look()
+        assert ANNE == await home.whose("late")
+
+
 def _reasons(stored: StoredWeighIn) -> list[str]:
     assert stored.decision is not None
     reasons = stored.decision.evidence["reasons"]
