@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import simplejson
+
 from gateway.devices.files.shape import FileContents, FileFormat, FileOptions, FileRow, FileSource
 from gateway.devices.nightscout.entries import parse_entries
 from gateway.devices.passerelle_fields import Refused, strict_json
@@ -19,7 +21,7 @@ __all__ = ["NIGHTSCOUT"]
 
 _SOURCE = FileSource(None, DeviceKind.CGM, "Nightscout")
 _LOOKED_AT = 4000
-_LONGEST_RAW = 4000
+_LONGEST_RAW = 65_536
 
 
 def _recognises(text: str) -> bool:
@@ -39,7 +41,7 @@ def _parse(text: str, _options: FileOptions) -> FileContents:
         if entry.is_ignored:
             ignored["calibration"] += 1
             continue
-        raw = str({key: str(value) for key, value in entry.document.items()})[:_LONGEST_RAW]
+        raw = simplejson.dumps(entry.document, use_decimal=True)[:_LONGEST_RAW]
         records = () if entry.record is None else (entry.record,)
         rows.append(FileRow(entry.index + 1, _SOURCE, records, entry.problem, raw))
     return FileContents(tuple(rows), dict(ignored))

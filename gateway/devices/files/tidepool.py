@@ -14,6 +14,8 @@ from collections import Counter
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
+import simplejson
+
 from gateway.devices.files.shape import FileContents, FileFormat, FileOptions, FileRow, FileSource
 from gateway.devices.passerelle_fields import Refused, strict_json
 from gateway.model import (
@@ -35,7 +37,7 @@ _UNITS = {"mmol/L": Unit.MMOL_L, "mmol/l": Unit.MMOL_L, "mg/dL": Unit.MG_DL, "mg
 _BOUNDS = {"low": BoundKind.BELOW, "high": BoundKind.ABOVE}
 _ID = re.compile(r"[!-~]{1,100}")
 _MOST_DECIMALS = 2
-_LONGEST_RAW = 4000
+_LONGEST_RAW = 65_536
 _LOOKED_AT = 4000
 
 
@@ -65,7 +67,7 @@ def _parse(text: str, _options: FileOptions) -> FileContents:
         device = item.get("deviceId")
         name = device if isinstance(device, str) and device else None
         source = FileSource(name, _KINDS[kind], name[:64] if name is not None and name.isprintable() else "Tidepool")
-        raw = str({key: str(value) for key, value in item.items()})[:_LONGEST_RAW]
+        raw = simplejson.dumps(item, use_decimal=True)[:_LONGEST_RAW]
         try:
             record = _record(item, kind)
         except Refused as error:

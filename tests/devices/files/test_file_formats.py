@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -142,6 +143,14 @@ def test_tidepool() -> None:
     assert [(), (), (), ("typed_in",)] == [record.context.status for record in records(found)]
     assert {"bloodKetone": 1, "upload": 1} == found.ignored
     assert [(7, "time has no zone")] == problems(found)
+
+
+@pytest.mark.parametrize("name", ["tidepool.json", "nightscout.json"])
+def test_a_record_of_json_is_archived_as_the_json_it_was(name: str) -> None:
+    """The raw row can be read again, numbers to the last digit, also of a row that gave nothing."""
+    whole = json.loads(text_of(name), parse_float=Decimal)
+    for row in contents(name).rows:
+        assert whole[row.line - 1] == json.loads(row.raw, parse_float=Decimal)
 
 
 def test_glooko() -> None:
